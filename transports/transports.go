@@ -1,0 +1,142 @@
+// Package transports is the contract between Weft and the networks that carry its frames.
+//
+// A transport is a [Transport] that is also a Watermill [message.Publisher] (it ends a lane), a [message.Subscriber]
+// (it begins the in-router), or both. Its constructor has the form
+//
+//	New(Config, *slog.Logger) (*T, error)
+//
+// and does no I/O, so that `weft check` can build everything without connecting. What a transport can do beyond that it
+// says by implementing one of the one-method interfaces of this package; callers find them by type assertion.
+//
+// # Frames
+//
+// The payload of a Watermill message is one sealed frame, opaque to the transport. Its UUID names the frame: the same
+// frame sent again has the same UUID, so a network that suppresses duplicates may use it as its key.
+//
+// # Topics
+//
+// Publish takes [Direct] of a peer's name on this transport, or [Broadcast]. Subscribe takes [Inbox] (direct frames for
+// this node) or [Feed] (broadcast frames of the nodes that this one follows).
+//
+// # Promises
+//
+// Publish returns nil only when the far side, or a store between, has taken every message over durably. It honours the
+// message's context, retries nothing by itself beyond its own reconnect, and marks with [Permanent] what no retry can cure.
+//
+// Subscribe delivers the frames of one origin in the order they were published, one at a time: the next only after the last
+// was acknowledged. A frame is given back to the network as taken only after Ack; after Nack it is delivered again, before
+// any later one. The channel is closed when the context ends or the transport is closed.
+//
+// A transport reconnects for ever by itself, a failed first connect included. Start returns once the attempt has begun.
+package transports
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Transport is what every transport and the broker side have in common. Whoever called Start calls Close, once;
+// Close ends every goroutine the transport has started and closes the channels it handed out.
+type Transport interface {
+	// Start opens what the transport needs and begins connecting; it does not wait for a connection.
+	// An error means that nothing was left running. The context bounds Start alone.
+	Start(ctx context.Context) error
+	Close() error
+}
+
+const (
+	// Broadcast is the Publish topic of this node's own feed.
+	Broadcast = "broadcast"
+	// Inbox is the Subscribe topic of the direct frames for this node.
+	Inbox = "inbox"
+	// Feed is the Subscribe topic of the broadcast frames of the nodes that this one follows.
+	Feed = "feed"
+
+	directPrefix = "direct/"
+)
+
+// Direct returns the Publish topic of the inbox of the peer with that name on the transport.
+func Direct(peer string) string { return directPrefix + peer }
+
+// DirectPeer returns the peer that a topic made by [Direct] names, and whether it is such a topic.
+func DirectPeer(topic string) (peer string, ok bool) { return strings.CutPrefix(topic, directPrefix) }
+
+// Keys of the metadata that an MQTT message carries inside the process, on both the source and the sink.
+const (
+	// MetaTopic is the MQTT topic name. A publisher given an empty topic takes it from here.
+	MetaTopic = "mqtt_topic"
+	// MetaQoS is "0", "1" or "2".
+	MetaQoS = "mqtt_qos"
+	// MetaRetain is "1" when the retain flag is set, and absent otherwise.
+	MetaRetain = "mqtt_retain"
+	// MetaPacketID is the packet identifier of an incoming QoS 2 message, in decimal; absent otherwise. Whoever stores the
+	// message durably stores this with it, in the same transaction, so that a redelivery after a crash is recognised.
+	MetaPacketID = "mqtt_packet_id"
+)
+
+// MaxPayloader is a transport that bounds the size of a frame.
+type MaxPayloader interface {
+	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known.
+	MaxPayload() int
+}
+
+// Announcement is a profile as it was found in a directory. Nothing in it is proven: the reader verifies Profile.
+type Announcement struct {
+	Node    string // the announcing node's name on this transport
+	Profile []byte // the encoded, signed profile; empty when it was withdrawn
+}
+
+// Directory is a transport that keeps profiles.
+type Directory interface {
+	// Announce stores this node's profile, replacing the last one. It returns when the directory has it.
+	Announce(ctx context.Context, profile []byte) error
+	// Watch delivers the profiles that the directory holds and then every change, until ctx ends, over any number of
+	// reconnects. The latest profile of a node may be delivered more than once.
+	Watch(ctx context.Context) (<-chan Announcement, error)
+}
+
+// State of a transport's or a broker's connection.
+type State string
+
+// States, from best to worst.
+const (
+	Up         State = "up"
+	Connecting State = "connecting" // not connected, trying
+	Stalled    State = "stalled"    // connected, but nothing moves
+	Down       State = "down"       // not started, or closed
+)
+
+// Report is a transport's own account of itself.
+type Report struct {
+	State      State     `json:"state"`
+	Since      time.Time `json:"since"`            // when State was entered
+	Detail     string    `json:"detail,omitempty"` // the last error in plain words, with what would help; never a secret
+	Reconnects uint64    `json:"reconnects"`       // connections made after the first
+	BytesOut   uint64    `json:"bytes_out"`        // payload bytes handed to the network
+	BytesIn    uint64    `json:"bytes_in"`         // payload bytes taken from it
+}
+
+// Reporter is a transport that accounts for itself.
+type Reporter interface{ Report() Report }
+
+// permanent marks an error that no retry can cure.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// Permanent marks err as one that no retry can cure (a frame too large for the network, a destination that cannot exist):
+// the lane moves the frame to the dead letters and goes on. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanent{err}
+}
+
+// IsPermanent reports whether err, or an error it wraps, was marked by [Permanent].
+func IsPermanent(err error) bool {
+	var p permanent
+	return errors.As(err, &p)
+}
