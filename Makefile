@@ -1,0 +1,55 @@
+# Weft. Quick start:
+#
+#   make build    builds bin/weft; then `bin/weft demo` shows two sites talking
+#   make test     runs all tests under the race detector, after installing what they need (mosquitto)
+#   make check    what a change must pass: vet, lint (formatting included), build, tests
+#
+# More: make fmt | lint | soak | bench | fuzz | clean
+#   make soak     the kill -9 tests with ROUNDS=200 rounds each
+#   make bench    Weft beside Mosquitto and Mosquitto's bridge; BENCH='-duration 5s -qos 1' narrows it (docs/benchmarks.md)
+#   make fuzz     every fuzz target for FUZZTIME=20s
+
+GOLANGCI  := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+ROUNDS    ?= 200
+FUZZTIME  ?= 20s
+BENCH     ?=
+
+# Debian keeps mosquitto out of the PATH of ordinary users.
+export PATH := $(PATH):/usr/sbin
+
+.PHONY: build test check fmt vet lint soak bench fuzz clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/weft ./cmd/weft
+
+test:
+	.ci/tools
+	go test -race -timeout 15m ./...
+
+check: vet lint build test
+
+fmt:
+	go run $(GOLANGCI) fmt
+
+vet:
+	go vet ./...
+
+lint:
+	go run $(GOLANGCI) run
+
+soak:
+	.ci/tools
+	WEFT_SOAK_ROUNDS=$(ROUNDS) go test -race -count=1 -timeout 24h -v ./...
+
+bench:
+	.ci/tools
+	go run ./cmd/bench $(BENCH)
+
+fuzz:
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file func; do \
+		echo "== $$(dirname $$file) $${func#func }"; \
+		go test -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname $$file)" </dev/null || exit 1; \
+	done
+
+clean:
+	rm -rf bin
