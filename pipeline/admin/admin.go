@@ -1,0 +1,96 @@
+// Package admin serves a node's health, metrics and status over HTTP.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weft-relay/weft/pipeline"
+)
+
+// Server answers on one address:
+//
+//	/healthz         200 while the process works
+//	/readyz          200 when the broker and every transport are up, else 503 and why, a line each
+//	/metrics         Prometheus
+//	/api/v1/status   the JSON of pipeline.Status
+//
+// It has no authentication: listen on the loopback interface, or behind something that has.
+type Server struct {
+	listen string
+	http   http.Server
+	log    *slog.Logger
+	addr   net.Addr
+	done   chan struct{}
+}
+
+// New makes a server for the address, HOST:PORT. The function status is called for each request but /healthz.
+func New(listen string, status func() pipeline.Status, log *slog.Logger) *Server {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, status()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, status()) })
+	return &Server{
+		listen: listen,
+		log:    log,
+		http:   http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second},
+		done:   make(chan struct{}),
+	}
+}
+
+func ready(w http.ResponseWriter, s pipeline.Status) {
+	if len(s.Problems) > 0 {
+		http.Error(w, strings.Join(s.Problems, "\n"), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func writeJSON(w http.ResponseWriter, s pipeline.Status) {
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(s) // the reader has gone away
+}
+
+// Start listens and serves until Close.
+func (s *Server) Start(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	s.addr = l.Addr()
+	s.log.Info("admin listens", "address", s.addr.String())
+	go func() {
+		defer close(s.done)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("admin stopped", "error", err)
+		}
+	}()
+	return nil
+}
+
+// Addr returns the address that the started server listens on.
+func (s *Server) Addr() string { return s.addr.String() }
+
+// Close ends the server at once; requests under way are cut.
+func (s *Server) Close() error {
+	err := s.http.Close()
+	<-s.done
+	return err
+}

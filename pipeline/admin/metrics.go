@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/transports"
+)
+
+// collector turns the status into metrics when it is asked, so that counting costs the messages nothing more.
+type collector struct{ status func() pipeline.Status }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("weft_"+name, help, labels, nil)
+}
+
+var (
+	up         = desc("up", "1 when the broker or the transport is connected and moves.", "part")
+	reconnects = desc("reconnects_total", "Connections made after the first.", "part")
+	wireOut    = desc("wire_out_bytes_total", "Payload bytes handed to the broker or the network.", "part")
+	wireIn     = desc("wire_in_bytes_total", "Payload bytes taken from the broker or the network.", "part")
+
+	taken     = desc("taken_messages_total", "Messages read from the broker.")
+	unwanted  = desc("unwanted_messages_total", "Of them, messages that no peer has asked for.")
+	dead      = desc("dead_letters_total", "Messages moved to $weft/dead.")
+	delivered = desc("delivered_messages_total", "Messages from peers that the broker has taken.")
+	refused   = desc("refused_total", "Frames and messages from transports that were refused.", "reason")
+
+	laneDepth   = desc("lane_depth", "Messages queued or in flight.", "lane")
+	laneBytes   = desc("lane_bytes", "Bytes queued or in flight.", "lane")
+	laneOldest  = desc("lane_oldest_timestamp_seconds", "Unix time of the oldest message queued or in flight; 0 if there is none.", "lane")
+	laneIn      = desc("lane_in_messages_total", "Messages that came to the lane since its store was made.", "lane")
+	laneOut     = desc("lane_delivered_messages_total", "Messages delivered since the lane's store was made.", "lane")
+	laneDropped = desc("lane_dropped_messages_total", "Messages dropped since the lane's store was made.", "lane", "reason")
+	laneWaiting = desc("lane_waiting", "1 while the last attempt to deliver has failed.", "lane")
+	laneFrames  = desc("lane_frames_total", "Frames published.", "lane")
+	laneSent    = desc("lane_sent_bytes_total", "Bytes of the frames published.", "lane")
+)
+
+// Describe implements prometheus.Collector. Nothing is described: labels come and go with the configuration.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.status()
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	part := func(name string, r transports.Report) {
+		ch <- gauge(up, boolean(r.State == transports.Up), name)
+		count(reconnects, r.Reconnects, name)
+		count(wireOut, r.BytesOut, name)
+		count(wireIn, r.BytesIn, name)
+	}
+	part("broker", s.Broker)
+	for name, r := range s.Transports {
+		part(name, r)
+	}
+	count(taken, s.Outgoing.Taken)
+	count(unwanted, s.Outgoing.Unwanted)
+	count(dead, s.Outgoing.DeadLetters)
+	count(delivered, s.Incoming.Delivered)
+	for reason, n := range s.Incoming.Refused {
+		count(refused, n, reason)
+	}
+	for i := range s.Lanes {
+		collectLane(ch, count, &s.Lanes[i])
+	}
+}
+
+func collectLane(ch chan<- prometheus.Metric, count func(*prometheus.Desc, uint64, ...string), l *pipeline.LaneStatus) {
+	var oldest float64
+	if !l.Oldest.IsZero() {
+		oldest = float64(l.Oldest.UnixMilli()) / 1000
+	}
+	ch <- gauge(laneDepth, float64(l.Depth), l.Name)
+	ch <- gauge(laneBytes, float64(l.Bytes), l.Name)
+	ch <- gauge(laneOldest, oldest, l.Name)
+	ch <- gauge(laneWaiting, boolean(l.State == "waiting"), l.Name)
+	count(laneIn, l.In, l.Name)
+	count(laneOut, l.Delivered, l.Name)
+	count(laneFrames, l.Frames, l.Name)
+	count(laneSent, l.SentBytes, l.Name)
+	for reason, n := range l.Dropped {
+		count(laneDropped, n, l.Name, reason)
+	}
+}
+
+func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,31 @@
+package pipeline
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	backoffMin = 100 * time.Millisecond
+	backoffMax = 30 * time.Second
+)
+
+// backoff is the wait before the next attempt: it doubles, with jitter, so that what failed together does not return together.
+type backoff struct{ next time.Duration }
+
+func newBackoff() backoff { return backoff{backoffMin} }
+
+// sleep waits and reports whether ctx is still alive.
+func (b *backoff) sleep(ctx context.Context) bool {
+	wait := b.next/2 + rand.N(b.next/2)
+	b.next = min(2*b.next, backoffMax)
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

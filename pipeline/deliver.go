@@ -1,0 +1,155 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/pipeline/frame"
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
+)
+
+// attemptTimeout bounds one attempt to publish a frame. It is shorter than closeTimeout, so that an attempt that was
+// under way when the node was told to stop ends by itself and its outcome is known.
+const attemptTimeout = 10 * time.Second
+
+// reasonUndeliverable is what the lane counts of messages that the transport refuses for good.
+const reasonUndeliverable = "undeliverable"
+
+// delivery is the handler of one lane: it seals the lane's frames and publishes them.
+type delivery struct {
+	node      string
+	id        *identity.Identity
+	via       string // name of the transport
+	to        *peer  // nil for a broadcast
+	topic     string // of the transport
+	maxQoS    byte
+	epoch     uint64
+	lane      *lanes.Lane
+	transport message.Publisher
+	limit     func() int // largest frame the transport takes, 0 when unknown
+	dead      *deadLetters
+	log       *slog.Logger
+
+	frames atomic.Uint64 // published
+	bytes  atomic.Uint64 // of those frames
+	state  laneState
+}
+
+// laneState is what a person wants to know of a lane that does not move.
+type laneState struct {
+	mu    sync.Mutex
+	err   error
+	since time.Time
+}
+
+// set records an attempt's outcome and reports whether it differs in kind from the last one.
+func (s *laneState) set(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed := (err == nil) != (s.err == nil)
+	s.err = err
+	if changed {
+		s.since = time.Now()
+	}
+	return changed
+}
+
+func (s *laneState) get() (error, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err, s.since
+}
+
+// handle is the deliver-router's handler.
+func (d *delivery) handle(msg *message.Message) error {
+	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
+	err := d.publish(ctx, msg.UUID, batchOf(msg))
+	if d.state.set(err) {
+		if err != nil {
+			d.log.Warn("lane waits, its messages are kept", "error", err)
+		} else {
+			d.log.Info("lane moves again")
+		}
+	}
+	return err
+}
+
+// publish sends the messages as one frame, or, where that is too large for the transport, as two halves; a message that is too
+// large alone goes to the dead letters.
+func (d *delivery) publish(ctx context.Context, uuid string, batch []frame.Message) error {
+	data, err := d.seal(batch)
+	if err != nil {
+		return err
+	}
+	if limit := d.limit(); limit > 0 && len(data) > limit {
+		err = transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(data), limit))
+	} else {
+		err = d.attempt(ctx, uuid, data)
+	}
+	switch {
+	case err == nil:
+		d.frames.Add(1)
+		d.bytes.Add(uint64(len(data)))
+		return nil
+	case !transports.IsPermanent(err):
+		return err
+	case len(batch) > 1:
+		half := len(batch) / 2
+		if err := d.publish(ctx, frameID(d.node, d.epoch, d.lane, batch[:half]), batch[:half]); err != nil {
+			return err
+		}
+		return d.publish(ctx, frameID(d.node, d.epoch, d.lane, batch[half:]), batch[half:])
+	}
+	return d.bury(ctx, &batch[0], err)
+}
+
+func (d *delivery) seal(batch []frame.Message) ([]byte, error) {
+	capped := batch
+	for i := range batch {
+		if batch[i].QoS > d.maxQoS {
+			capped = capQoS(batch, d.maxQoS)
+			break
+		}
+	}
+	f := &frame.Frame{Lane: d.lane.ID(), Epoch: d.epoch, Messages: capped}
+	if d.to == nil {
+		return frame.Sign(d.id, d.node, f), nil
+	}
+	return frame.Seal(d.id, d.node, d.to.Name, d.to.seal, f)
+}
+
+func capQoS(batch []frame.Message, maxQoS byte) []frame.Message {
+	capped := make([]frame.Message, len(batch))
+	for i, m := range batch {
+		m.QoS = min(m.QoS, maxQoS)
+		capped[i] = m
+	}
+	return capped
+}
+
+func (d *delivery) attempt(ctx context.Context, uuid string, data []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	msg := message.NewMessage(uuid, data)
+	msg.SetContext(ctx)
+	return d.transport.Publish(d.topic, msg)
+}
+
+// bury moves one message to the dead letters. All before it in its batch has been published.
+func (d *delivery) bury(ctx context.Context, m *frame.Message, reason error) error {
+	if err := d.dead.publish(ctx, deadLetter{Reason: reason.Error(), Lane: d.lane.Name(), Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: m.Time, Payload: m.Payload}); err != nil {
+		return err
+	}
+	d.lane.Ack(m.Seq - 1)
+	d.lane.Drop(m.Seq, reasonUndeliverable)
+	d.log.Warn("message cannot be delivered, moved to the dead letters", "topic", m.Topic, "bytes", len(m.Payload), "error", reason)
+	return nil
+}

@@ -1,0 +1,158 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/profile"
+	"github.com/weft-relay/weft/transports"
+)
+
+// directory announces this node's profile on one transport and follows those of the peers.
+type directory struct {
+	node      string
+	id        *identity.Identity
+	transport transports.Directory
+	interests *interests
+	entries   []profile.Entry
+	log       *slog.Logger
+
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func newDirectory(cfg Config, id *identity.Identity, t transports.Directory, in *interests, log *slog.Logger) *directory {
+	return &directory{
+		node: cfg.Node, id: id, transport: t, interests: in,
+		entries: wishes(cfg), log: log.With("transport", in.transport),
+	}
+}
+
+// wishes lists for each peer the filters that this node wants from it.
+func wishes(cfg Config) []profile.Entry {
+	entries := make([]profile.Entry, len(cfg.Peers))
+	for i, p := range cfg.Peers {
+		entries[i].Peer = p.Key
+		for _, s := range cfg.Subscribe {
+			if len(s.From) == 0 || slices.Contains(s.From, p.Name) {
+				entries[i].Filters = append(entries[i].Filters, s.Filter)
+			}
+		}
+	}
+	return entries
+}
+
+func (d *directory) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	own := make(chan uint64, 1) // versions of our own profile that the directory holds
+	d.done.Go(func() { d.announce(ctx, own) })
+	d.done.Go(func() { d.watch(ctx, own) })
+}
+
+func (d *directory) stop() {
+	d.cancel()
+	d.done.Wait()
+}
+
+// reannounce is how often the profile is stored again, for a directory that has lost it.
+const reannounce = 5 * time.Minute
+
+// announce keeps the directory's copy of our profile at least as new as this process. The version is the time, so that it
+// grows over restarts; where the clock has gone back, the directory's own copy tells.
+func (d *directory) announce(ctx context.Context, own <-chan uint64) {
+	version := uint64(time.Now().UnixMilli())
+	for {
+		retry(ctx, d.log, "announcing the profile", func() error {
+			data, err := profile.Encode(d.id, d.node, version, d.entries)
+			if err != nil {
+				return err
+			}
+			return d.transport.Announce(ctx, data)
+		})
+		again := time.NewTimer(reannounce)
+		for due := false; !due; {
+			select {
+			case <-ctx.Done():
+				again.Stop()
+				return
+			case <-again.C:
+				due = true
+			case found := <-own:
+				if due = found > version; due {
+					version = found + 1
+				}
+			}
+		}
+	}
+}
+
+// watch takes what is announced until ctx ends. It takes all that is there before it makes it effective, so that a peer that
+// changes its mind every moment costs no more than one that does not.
+func (d *directory) watch(ctx context.Context, own chan<- uint64) {
+	var found <-chan transports.Announcement
+	retry(ctx, d.log, "watching the profiles", func() (err error) {
+		found, err = d.transport.Watch(ctx)
+		return err
+	})
+	for a := range found {
+		news := d.take(ctx, a, own)
+		for more := true; more; {
+			select {
+			case a, ok := <-found:
+				if more = ok; ok {
+					news = d.take(ctx, a, own) || news
+				}
+			default:
+				more = false
+			}
+		}
+		if !news {
+			continue
+		}
+		if err := d.interests.rebuild(); err != nil {
+			d.log.Error("profiles not taken over", "error", err)
+		}
+	}
+}
+
+func (d *directory) take(ctx context.Context, a transports.Announcement, own chan<- uint64) bool {
+	if p, err := profile.Open(a.Profile, d.id.Public(), d.id); err == nil && p.Node == d.node {
+		select {
+		case own <- p.Version:
+		case <-ctx.Done():
+		}
+		return false
+	}
+	news, err := d.interests.take(a)
+	if err != nil {
+		d.log.Warn("profile refused", "from", a.Node, "error", err)
+	}
+	if news {
+		d.log.Info("peer announced what it wants", "peer", a.Node)
+	}
+	return news
+}
+
+// retry calls attempt until it succeeds or ctx ends, and logs when the error changes.
+func retry(ctx context.Context, log *slog.Logger, doing string, attempt func() error) {
+	var last string
+	for wait := newBackoff(); ; {
+		err := attempt()
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		if text := fmt.Sprint(err); text != last {
+			log.Warn(doing+" goes on trying", "error", err)
+			last = text
+		}
+		if !wait.sleep(ctx) {
+			return
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package pipeline
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/weft-relay/weft/matching"
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/profile"
+	"github.com/weft-relay/weft/transports"
+)
+
+// interests is what each peer wants, as the profiles in one transport's directory say. Profiles are kept on disk, so that
+// after a restart the peers' wishes are known before the first message is taken from the broker.
+type interests struct {
+	transport string
+	dir       string // where the profiles are kept
+	id        *identity.Identity
+	peers     map[string]*peer // by their names on the transport
+	log       *slog.Logger
+
+	set atomic.Pointer[matching.Set[int]] // filters to indexes of peers
+
+	mu    sync.Mutex
+	known map[string]*profile.Profile // by the peer's name
+}
+
+// newInterests loads the kept profiles. One that cannot be read is left out with a warning: it will be announced again.
+func newInterests(transport, dataDir string, id *identity.Identity, peers []*peer, log *slog.Logger) (*interests, error) {
+	in := &interests{
+		transport: transport,
+		dir:       filepath.Join(dataDir, "profiles", transport),
+		id:        id,
+		peers:     make(map[string]*peer, len(peers)),
+		log:       log.With("transport", transport),
+		known:     make(map[string]*profile.Profile, len(peers)),
+	}
+	if err := os.MkdirAll(in.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("profiles: %w", err)
+	}
+	for _, p := range peers {
+		in.peers[p.On(transport)] = p
+		data, err := os.ReadFile(in.path(p))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			_, err = in.accept(p, data)
+		}
+		if err != nil {
+			in.log.Warn("kept profile left out, the peer will announce it again", "peer", p.Name, "error", err)
+		}
+	}
+	return in, in.rebuild()
+}
+
+func (in *interests) path(p *peer) string { return filepath.Join(in.dir, p.Name) }
+
+// take verifies and keeps an announced profile and reports whether it is news. A withdrawn profile changes nothing: only
+// the peer itself, by its signature, can change what it wants.
+func (in *interests) take(a transports.Announcement) (bool, error) {
+	p := in.peers[a.Node]
+	if p == nil || len(a.Profile) == 0 {
+		return false, nil
+	}
+	news, err := in.accept(p, a.Profile)
+	if err != nil || !news {
+		return false, err
+	}
+	return true, writeFile(in.path(p), a.Profile)
+}
+
+// accept verifies a profile and remembers it if it is newer than the one known.
+func (in *interests) accept(p *peer, data []byte) (bool, error) {
+	prof, err := profile.Open(data, p.Key, in.id)
+	if err != nil {
+		return false, fmt.Errorf("profile of peer %s: %w", p.Name, err)
+	}
+	if prof.Node != p.Name {
+		return false, fmt.Errorf("profile of peer %s: it is of a node that calls itself %q; list it by that name", p.Name, prof.Node)
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if old := in.known[p.Name]; old != nil && old.Version >= prof.Version {
+		return false, nil
+	}
+	in.known[p.Name] = prof
+	return true, nil
+}
+
+// rebuild makes what is known effective.
+func (in *interests) rebuild() error {
+	set, err := matching.NewSet(in.filters)
+	if err != nil {
+		return fmt.Errorf("interests of %s: %w", in.transport, err)
+	}
+	in.set.Store(set)
+	return nil
+}
+
+func (in *interests) filters(yield func(string, int) bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, p := range in.peers {
+		prof := in.known[p.Name]
+		if prof == nil {
+			continue
+		}
+		for _, f := range prof.Filters {
+			if !yield(f, p.index) {
+				return
+			}
+		}
+	}
+}
+
+// of returns the profile that is known of a peer, or nil.
+func (in *interests) of(name string) *profile.Profile {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.known[name]
+}
+
+// writeFile replaces a file durably, whole or not at all.
+func writeFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".tmp-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

@@ -1,0 +1,94 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/pipeline/frame"
+	"github.com/weft-relay/weft/pipeline/lanes"
+)
+
+// laneReader is a lane as a Watermill subscriber: it hands on one frame at a time, the next only after the last one's Ack.
+// While a frame is in flight the next one gathers in the lane, so that a route without a period batches by itself when it is
+// busy and waits for nothing when it is not.
+type laneReader struct {
+	lane   *lanes.Lane
+	batch  Batch
+	origin string
+	epoch  uint64
+}
+
+// batchKey is the context key of a frame's messages.
+type batchKey struct{}
+
+// batchOf returns the messages of a frame that a laneReader handed on.
+func batchOf(msg *message.Message) []frame.Message {
+	b, _ := msg.Context().Value(batchKey{}).([]frame.Message)
+	return b
+}
+
+// Subscribe implements message.Subscriber. The topic is not used: a reader has one lane.
+func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	r.lane.Rewind()
+	out := make(chan *message.Message)
+	go func() { // ends with ctx
+		defer close(out)
+		for {
+			batch, err := r.next(ctx)
+			if err != nil || !r.handOn(ctx, out, batch) {
+				return // unacknowledged: the lane keeps them
+			}
+			r.lane.Ack(batch[len(batch)-1].Seq)
+		}
+	}()
+	return out, nil
+}
+
+// Close implements message.Subscriber. The lane belongs to its store.
+func (r *laneReader) Close() error { return nil }
+
+// next waits for the first message and then, for a route with a period, until the frame is full or the period is over.
+func (r *laneReader) next(ctx context.Context) ([]frame.Message, error) {
+	batch, err := r.lane.Next(ctx, r.batch.Count, r.batch.Bytes)
+	if err != nil || r.batch.Period <= 0 {
+		return batch, err
+	}
+	period, cancel := context.WithTimeout(ctx, r.batch.Period-min(r.batch.Period, max(0, time.Since(batch[0].Time))))
+	defer cancel()
+	size := 0
+	for more := batch; len(more) > 0; {
+		for i := range more {
+			size += lanes.Size(&more[i])
+		}
+		if len(batch) >= r.batch.Count || size >= r.batch.Bytes {
+			break
+		}
+		more = r.lane.More(period, r.batch.Count-len(batch), r.batch.Bytes-size)
+		batch = append(batch, more...)
+	}
+	return batch, nil
+}
+
+// handOn offers the frame until it is acknowledged, or returns false when ctx ends.
+func (r *laneReader) handOn(ctx context.Context, out chan<- *message.Message, batch []frame.Message) bool {
+	uuid := frameID(r.origin, r.epoch, r.lane, batch)
+	for wait := newBackoff(); ; {
+		msg := message.NewMessage(uuid, nil)
+		msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
+		acked, alive := offer(ctx, out, msg)
+		if acked || !alive {
+			return acked
+		}
+		if !wait.sleep(ctx) {
+			return false
+		}
+	}
+}
+
+// frameID names a frame: the same messages sent again have the same name.
+func frameID(origin string, epoch uint64, lane *lanes.Lane, batch []frame.Message) string {
+	return fmt.Sprintf("%s-%x-%x-%x-%x", origin, lane.ID(), epoch, batch[0].Seq, batch[len(batch)-1].Seq)
+}

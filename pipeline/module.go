@@ -1,0 +1,45 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.uber.org/fx"
+
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+)
+
+// StopTimeout is what fx must allow the node for stopping: three routers, one after the other, and the draining.
+const StopTimeout = 3*closeTimeout + drainTime + 5*time.Second
+
+// Module builds and runs a [Node]. It needs a [Config], a [Broker], the transports by name and a logger.
+var Module = fx.Module("pipeline",
+	fx.Provide(newIdentity, newStore, New),
+	fx.Invoke(run),
+)
+
+func newIdentity(cfg Config) (*identity.Identity, error) { return identity.Load(cfg.DataDir) }
+
+// newStore opens the store, and so locks the data directory, until the application stops.
+func newStore(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*lanes.Store, error) {
+	store, err := lanes.Open(cfg.DataDir, lanes.Options{}, log)
+	if err != nil {
+		return nil, err
+	}
+	lc.Append(fx.StopHook(store.Close))
+	return store, nil
+}
+
+// run ties the node to the application. A router that ends by itself ends the application with status 1.
+func run(lc fx.Lifecycle, shutdown fx.Shutdowner, node *Node, log *slog.Logger) {
+	died := func(err error) {
+		log.Error("the node cannot go on", "error", err)
+		_ = shutdown.Shutdown(fx.ExitCode(1)) // fails only when the application is stopping already
+	}
+	lc.Append(fx.Hook{
+		OnStart: func(ctx context.Context) error { return node.Start(ctx, died) },
+		OnStop:  node.Stop,
+	})
+}

@@ -1,0 +1,260 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/matching"
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
+)
+
+// Broker is the local broker's two ends, on one connection.
+type Broker interface {
+	transports.Transport
+	transports.Reporter
+	message.Publisher
+	// SubscribeAll delivers what is published on the filters, each with the QoS to ask for. It replaces what the broker's
+	// session was subscribed to before.
+	SubscribeAll(ctx context.Context, filters map[string]byte) (<-chan *message.Message, error)
+}
+
+// Node is one relay, assembled. Whoever starts it stops it, once.
+type Node struct {
+	cfg        Config
+	id         *identity.Identity
+	store      *lanes.Store
+	broker     Broker
+	transports map[string]transports.Transport
+	log        *slog.Logger
+	started    time.Time
+
+	interests   map[string]*interests // by transport
+	directories []*directory
+	out         *out
+	deliveries  []*delivery
+	in          *in
+	dead        *deadLetters
+
+	outRouter, deliverRouter, inRouter *router
+	running                            []func() error // how to stop what was started, in order
+}
+
+// New assembles a node of its parts, which it starts and stops.
+func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts map[string]transports.Transport, log *slog.Logger) (*Node, error) {
+	n := &Node{
+		cfg: cfg, id: id, store: store, broker: broker, transports: ts, log: log,
+		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker},
+	}
+	peers, err := newPeers(cfg.Peers)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(ts)) {
+		in, err := newInterests(name, cfg.DataDir, id, peers, log)
+		if err != nil {
+			return nil, err
+		}
+		n.interests[name] = in
+		if d, ok := ts[name].(transports.Directory); ok {
+			n.directories = append(n.directories, newDirectory(cfg, id, d, in, log))
+		}
+	}
+	for _, build := range []func([]*peer) error{n.buildOut, n.buildIn} {
+		if err := build(peers); err != nil {
+			return nil, err
+		}
+	}
+	n.removeOrphans()
+	return n, nil
+}
+
+// buildOut makes the routes with their lanes, the handler that fills these and the handlers that empty them.
+func (n *Node) buildOut(peers []*peer) (err error) {
+	if n.outRouter, err = newRouter("out", n.log); err != nil {
+		return err
+	}
+	if n.deliverRouter, err = newRouter("deliver", n.log); err != nil {
+		return err
+	}
+	routes := make([]*route, len(n.cfg.Routes))
+	for i, cfg := range n.cfg.Routes {
+		routes[i] = newRoute(cfg, n.store, peers, n.interests[cfg.To])
+		if err := n.buildDeliveries(routes[i], peers); err != nil {
+			return err
+		}
+	}
+	addresses, err := newAddressing(routes, len(peers))
+	if err != nil {
+		return err
+	}
+	n.out = &out{store: n.store, addresses: addresses, log: n.log}
+	if len(routes) > 0 {
+		n.outRouter.AddConsumerHandler("source", "", gather{source{n.broker, sourceFilters(n.cfg.Routes)}}, n.out.handle)
+	}
+	return nil
+}
+
+func (n *Node) buildDeliveries(r *route, peers []*peer) error {
+	publisher, ok := n.transports[r.To].(message.Publisher)
+	if !ok {
+		return fmt.Errorf("route %s: transport %s cannot publish", r.Name, r.To)
+	}
+	limit := func() int { return 0 }
+	if m, ok := publisher.(transports.MaxPayloader); ok {
+		limit = m.MaxPayload
+	}
+	for i, lane := range r.lanes {
+		d := &delivery{
+			node: n.cfg.Node, id: n.id, via: r.To, topic: transports.Broadcast, maxQoS: r.QoS, epoch: n.store.Epoch(),
+			lane: lane, transport: publisher, limit: limit, dead: n.dead, log: n.log.With("lane", lane.Name()),
+		}
+		if r.Mode == Direct {
+			d.to, d.topic = peers[i], transports.Direct(peers[i].On(r.To))
+		}
+		n.deliveries = append(n.deliveries, d)
+		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch()}
+		n.deliverRouter.AddConsumerHandler(lane.Name(), lane.Name(), reader, d.handle)
+	}
+	return nil
+}
+
+// buildIn makes the handlers of what the transports bring.
+func (n *Node) buildIn(peers []*peer) (err error) {
+	if n.inRouter, err = newRouter("in", n.log); err != nil {
+		return err
+	}
+	kept, err := newKeptFrames(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	if n.in, err = newIn(n.cfg, n.id, peers, n.store, n.broker, kept, n.log); err != nil {
+		return err
+	}
+	n.inRouter.AddConsumerHandler("kept", "", kept, n.in.handle)
+	for name, t := range n.transports {
+		sub, ok := t.(message.Subscriber)
+		if !ok {
+			continue
+		}
+		for _, topic := range []string{transports.Inbox, transports.Feed} {
+			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, lent{sub}, n.in.handle)
+		}
+	}
+	return nil
+}
+
+// removeOrphans drops the lanes of routes and peers that are no longer configured.
+func (n *Node) removeOrphans() {
+	for _, name := range n.store.Orphans() {
+		n.log.Warn("lane removed: its route or peer is no longer in the configuration", "lane", name)
+		n.store.Remove(name)
+	}
+}
+
+// source is the broker as the out-router's subscriber.
+type source struct {
+	broker  Broker
+	filters map[string]byte
+}
+
+func (s source) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
+	return s.broker.SubscribeAll(ctx, s.filters)
+}
+
+func (source) Close() error { return nil }
+
+// sourceFilters returns what the relay subscribes to at its broker: a disjoint cover of what the routes match, since a broker
+// may deliver a message once for each subscription that matches it [MQTT-3.3.5-1].
+func sourceFilters(routes []Route) map[string]byte {
+	var all []string
+	for _, r := range routes {
+		all = append(all, r.Match...)
+	}
+	filters := make(map[string]byte)
+	for _, cover := range matching.Cover(all) {
+		for _, r := range routes {
+			for _, f := range r.Match {
+				if matching.Covers(cover, f) {
+					filters[cover] = max(filters[cover], r.QoS)
+				}
+			}
+		}
+	}
+	return filters
+}
+
+// Start starts everything in order: the broker, the transports, the directories, then the routers from the far end to the
+// near one, so that nothing is taken in before it can go on. The function died is called when a router ends by itself.
+// On an error everything that was started is stopped.
+func (n *Node) Start(ctx context.Context, died func(error)) error {
+	n.started = time.Now()
+	err := n.start(ctx, died)
+	if err != nil {
+		return errors.Join(err, n.Stop(ctx))
+	}
+	return nil
+}
+
+func (n *Node) start(ctx context.Context, died func(error)) error {
+	if err := n.broker.Start(ctx); err != nil {
+		return fmt.Errorf("broker: %w", err)
+	}
+	n.running = append(n.running, n.broker.Close)
+	for _, name := range slices.Sorted(maps.Keys(n.transports)) {
+		t := n.transports[name]
+		if err := t.Start(ctx); err != nil {
+			return fmt.Errorf("transport %s: %w", name, err)
+		}
+		n.running = append(n.running, t.Close)
+	}
+	for _, d := range n.directories {
+		d.start()
+		n.running = append(n.running, func() error { d.stop(); return nil })
+	}
+	for _, r := range []*router{n.inRouter, n.deliverRouter, n.outRouter} {
+		if len(r.Handlers()) == 0 {
+			continue
+		}
+		if err := r.start(ctx, died); err != nil {
+			return err
+		}
+		n.running = append(n.running, r.stop)
+		if r == n.deliverRouter {
+			n.running = append(n.running, n.drain)
+		}
+	}
+	return nil
+}
+
+// drainTime is how long a stopping node goes on emptying its lanes, for the sake of the QoS 0 messages, which are in memory only.
+const drainTime = 3 * time.Second
+
+// drain waits until the lanes are empty or drainTime is over.
+func (n *Node) drain() error {
+	deadline := time.Now().Add(drainTime)
+	for _, d := range n.deliveries {
+		for d.lane.Stats().Depth > 0 && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// Stop stops everything in the reverse order: nothing more is taken in, the lanes drain, what is under way ends.
+func (n *Node) Stop(context.Context) error {
+	var errs []error
+	for _, stop := range slices.Backward(n.running) {
+		errs = append(errs, stop())
+	}
+	n.running = nil
+	return errors.Join(errs...)
+}

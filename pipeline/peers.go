@@ -1,0 +1,36 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"github.com/weft-relay/weft/pipeline/identity"
+)
+
+// peer is a listed peer, ready to seal for. Its index is its place in the configuration.
+type peer struct {
+	Peer
+	index int
+	seal  identity.Recipient
+}
+
+// newPeers readies the listed peers. Each needs a key: no transport built in so far authenticates names itself.
+func newPeers(list []Peer) ([]*peer, error) {
+	peers := make([]*peer, len(list))
+	for i, p := range list {
+		seal, err := identity.NewRecipient(p.Key)
+		if err != nil {
+			return nil, fmt.Errorf("peer %s: %w", p.Name, err)
+		}
+		peers[i] = &peer{Peer: p, index: i, seal: seal}
+	}
+	return peers, nil
+}
+
+// byName finds a peer by the name it gives itself.
+func byName(peers []*peer) map[string]*peer {
+	m := make(map[string]*peer, len(peers))
+	for _, p := range peers {
+		m[p.Name] = p
+	}
+	return m
+}

@@ -1,0 +1,79 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+// closeTimeout bounds how long a router waits for its handlers. fx's stop, which waits for the routers, is given more.
+const closeTimeout = 15 * time.Second
+
+// router is a Watermill router that runs in a goroutine of its own.
+type router struct {
+	*message.Router
+	name string
+	done chan error // what Run returned
+}
+
+func newRouter(name string, log *slog.Logger) (*router, error) {
+	r, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, quiet{watermill.NewSlogLoggerWithLevelMapping(
+		log.With("router", name), map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})})
+	if err != nil {
+		return nil, fmt.Errorf("router %s: %w", name, err)
+	}
+	return &router{Router: r, name: name, done: make(chan error, 1)}, nil
+}
+
+// start runs the router and waits until it does. When it ends without having been stopped it calls died.
+func (r *router) start(ctx context.Context, died func(error)) error {
+	go func() {
+		err := r.Run(context.WithoutCancel(ctx))
+		if !r.IsClosed() || err != nil {
+			died(fmt.Errorf("router %s ended by itself: %w", r.name, err))
+		}
+		r.done <- err
+	}()
+	select {
+	case <-r.Running():
+		return nil
+	case err := <-r.done:
+		return fmt.Errorf("router %s: %w", r.name, err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stop closes the router and waits for it.
+func (r *router) stop() error {
+	err := r.Close()
+	<-r.done
+	if err != nil {
+		return fmt.Errorf("router %s: %w", r.name, err)
+	}
+	return nil
+}
+
+// lent is a subscriber that the router must not close when a handler ends: transports are shared, and who opened closes.
+type lent struct{ message.Subscriber }
+
+func (lent) Close() error { return nil }
+
+// quiet keeps the router from logging what the handlers have logged already, once and not at every attempt.
+type quiet struct{ watermill.LoggerAdapter }
+
+func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
+	if msg == "Handler returned error" {
+		q.Debug(msg, fields.Add(watermill.LogFields{"error": err}))
+		return
+	}
+	q.LoggerAdapter.Error(msg, err, fields)
+}
+
+func (q quiet) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return quiet{q.LoggerAdapter.With(fields)}
+}

@@ -1,0 +1,118 @@
+package pipeline
+
+import (
+	"time"
+
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
+)
+
+// Status is a running node's account of itself: the JSON of `weft status` and of the admin API.
+type Status struct {
+	Node       string                       `json:"node"`
+	Key        string                       `json:"key"`
+	Started    time.Time                    `json:"started"`
+	Problems   []string                     `json:"problems,omitempty"` // why the node is not ready, in plain words
+	Broker     transports.Report            `json:"broker"`
+	Transports map[string]transports.Report `json:"transports"`
+	Peers      []PeerStatus                 `json:"peers"`
+	Lanes      []LaneStatus                 `json:"lanes"`
+	Outgoing   Outgoing                     `json:"outgoing"`
+	Incoming   Incoming                     `json:"incoming"`
+}
+
+// PeerStatus is what is known of a peer over one transport.
+type PeerStatus struct {
+	Name      string   `json:"name"`
+	Transport string   `json:"transport"`
+	Known     bool     `json:"known"`             // its profile has been seen
+	ListsUs   bool     `json:"lists_us"`          // it lists this node as a peer; until it does nothing is sent to it
+	Filters   []string `json:"filters,omitempty"` // what it wants from this node
+}
+
+// LaneStatus is a lane's account, with the state of its deliveries.
+type LaneStatus struct {
+	Name      string    `json:"name"` // "route/peer", or "route/*" for a broadcast
+	Transport string    `json:"transport"`
+	State     string    `json:"state"` // "idle", "moving" or "waiting"
+	Since     time.Time `json:"since,omitzero"`
+	Error     string    `json:"error,omitempty"` // of the last attempt
+	Frames    uint64    `json:"frames"`          // published since the start
+	SentBytes uint64    `json:"sent_bytes"`      // of those frames
+	lanes.Stats
+}
+
+// Outgoing counts what came from the broker since the start.
+type Outgoing struct {
+	Taken       uint64 `json:"taken"`        // messages read
+	Unwanted    uint64 `json:"unwanted"`     // of them, those that no peer has asked for
+	DeadLetters uint64 `json:"dead_letters"` // messages moved to $weft/dead
+}
+
+// Incoming counts what came from the transports since the start.
+type Incoming struct {
+	Delivered uint64            `json:"delivered"` // messages that the broker has taken
+	Bytes     uint64            `json:"bytes"`     // of the frames opened
+	Refused   map[string]uint64 `json:"refused,omitempty"`
+}
+
+// Status returns the node's account of itself. It is safe for concurrent use while the node runs.
+func (n *Node) Status() Status {
+	s := Status{
+		Node: n.cfg.Node, Key: identity.FormatKey(n.id.Public()), Started: n.started,
+		Broker:     n.broker.Report(),
+		Transports: make(map[string]transports.Report, len(n.transports)),
+		Outgoing:   Outgoing{Taken: n.out.taken.Load(), Unwanted: n.out.unwanted.Load(), DeadLetters: n.dead.count.Load()},
+		Incoming:   Incoming{Delivered: n.in.delivered.Load(), Bytes: n.in.bytes.Load(), Refused: n.in.refused.all()},
+	}
+	s.addProblem("broker", s.Broker)
+	for name, t := range n.transports {
+		if r, ok := t.(transports.Reporter); ok {
+			s.Transports[name] = r.Report()
+			s.addProblem("transport "+name, s.Transports[name])
+		}
+	}
+	for _, p := range n.cfg.Peers {
+		s.Peers = append(s.Peers, n.peerStatus(p)...)
+	}
+	for _, d := range n.deliveries {
+		s.Lanes = append(s.Lanes, d.status())
+	}
+	return s
+}
+
+func (s *Status) addProblem(what string, r transports.Report) {
+	if r.State == transports.Up {
+		return
+	}
+	problem := what + " is " + string(r.State)
+	if r.Detail != "" {
+		problem += ": " + r.Detail
+	}
+	s.Problems = append(s.Problems, problem)
+}
+
+func (n *Node) peerStatus(p Peer) []PeerStatus {
+	var all []PeerStatus
+	for _, d := range n.directories {
+		s := PeerStatus{Name: p.Name, Transport: d.interests.transport}
+		if prof := d.interests.of(p.Name); prof != nil {
+			s.Known, s.ListsUs, s.Filters = true, prof.Listed, prof.Filters
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+func (d *delivery) status() LaneStatus {
+	s := LaneStatus{Name: d.lane.Name(), Transport: d.via, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	err, since := d.state.get()
+	switch {
+	case err != nil:
+		s.State, s.Since, s.Error = "waiting", since, err.Error()
+	case s.Depth > 0:
+		s.State = "moving"
+	}
+	return s
+}
