@@ -1,0 +1,140 @@
+package configs
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/lanes"
+)
+
+// transport is one entry of the mapping: its type, and beside it the keys of that type.
+type transport struct {
+	Type   string `yaml:"type"`
+	config any
+	proves bool // the network proves names itself, so that a peer needs no key
+}
+
+func (t *transport) decodeNode(d *decoder, n *yaml.Node, path string) {
+	if isNull(n) || !d.expect(n, yaml.MappingNode, path, "a mapping (key: value)") {
+		return
+	}
+	known := make([]string, len(d.types.Transports))
+	for i, kind := range d.types.Transports {
+		known[i] = kind.Name
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "type" {
+			d.value(n.Content[i+1], reflect.ValueOf(&t.Type).Elem(), under(path, "type"), "")
+		}
+	}
+	at := slices.Index(known, t.Type)
+	switch {
+	case d.reported(under(path, "type")):
+	case t.Type == "":
+		d.report(under(path, "type"), "missing; %s", suggest("", known))
+	case at < 0:
+		d.report(under(path, "type"), "unknown type %q; %s", t.Type, suggest(t.Type, known))
+	default:
+		kind := d.types.Transports[at]
+		t.config, t.proves = kind.Config(), !kind.NeedsKey
+		v := reflect.ValueOf(t.config).Elem()
+		setDefaults(v)
+		d.structure(n, v, path, "type")
+	}
+}
+
+// checkNames checks that each name is given once, and that each name that is referred to is there.
+func (d *decoder) checkNames(doc *document) {
+	transports := slices.Collect(maps.Keys(doc.Transports))
+	for _, name := range slices.Sorted(slices.Values(transports)) {
+		if !nameForm.MatchString(name) {
+			d.report(under("transports", name), "%q is no name; write 1 to 32 of a-z 0-9 _ -", name)
+		}
+	}
+	peers := d.checkPeers(doc, transports)
+	for i, s := range doc.Subscribe {
+		for j, name := range s.From {
+			if !slices.Contains(peers, name) {
+				d.report(fmt.Sprintf("subscribe[%d].from[%d]", i, j), "no peer %q; %s", name, suggest(name, peers))
+			}
+		}
+	}
+	var routes []string
+	for i, r := range doc.Routes {
+		at := fmt.Sprintf("routes[%d]", i)
+		d.checkOnce(at+".name", "route", r.Name, routes)
+		routes = append(routes, r.Name)
+		if r.To != "" && !slices.Contains(transports, r.To) {
+			d.report(at+".to", "no transport %q; %s", r.To, suggest(r.To, transports))
+		}
+	}
+}
+
+func (d *decoder) checkPeers(doc *document, transports []string) (names []string) {
+	for i, p := range doc.Peers {
+		at := fmt.Sprintf("peers[%d]", i)
+		d.checkOnce(at+".name", "peer", p.Name, names)
+		names = append(names, p.Name)
+		if p.Name != "" && p.Name == doc.Node {
+			d.report(at+".name", "%q is this node itself; list the others", p.Name)
+		}
+		same := func(other peer) bool { return len(p.Key) > 0 && slices.Equal(p.Key, other.Key) }
+		if first := slices.IndexFunc(doc.Peers[:i], same); first >= 0 {
+			d.report(at+".key", "the same key as that of %q; each node has its own, paste what `weft id` prints there", names[first])
+		}
+		for _, name := range slices.Sorted(maps.Keys(p.At)) {
+			if !slices.Contains(transports, name) {
+				d.report(at+".at."+name, "no transport %q; %s", name, suggest(name, transports))
+			}
+		}
+		d.checkKey(doc, p, at)
+	}
+	return names
+}
+
+// checkKey reports a peer that has no key where a transport needs one. A peer with an `at` in which all transports prove
+// names themselves is reached over those alone, and needs none.
+func (d *decoder) checkKey(doc *document, p peer, at string) {
+	if len(p.Key) > 0 || d.reported(at+".key") {
+		return
+	}
+	over := slices.Sorted(maps.Keys(p.At))
+	proven := func(name string) bool { return doc.Transports[name].proves }
+	if len(over) > 0 && !slices.ContainsFunc(over, func(name string) bool { return !proven(name) }) {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(doc.Transports)) {
+		if t := doc.Transports[name]; t.config != nil && !t.proves {
+			d.report(at+".key", "missing, and transport %q (%s) needs it; paste what `weft id` prints on that peer", name, t.Type)
+			return
+		}
+	}
+}
+
+func (d *decoder) checkOnce(path, what, name string, before []string) {
+	if name != "" && slices.Contains(before, name) {
+		d.report(path, "a second %s named %q; give each its own name", what, name)
+	}
+}
+
+func (s subscription) plain() pipeline.Subscription {
+	return pipeline.Subscription{Filter: s.Filter, From: s.From, AddPrefix: s.AddPrefix, MaxQoS: byte(s.MaxQoS)}
+}
+
+func (p peer) plain() pipeline.Peer {
+	return pipeline.Peer{Name: p.Name, Key: ed25519.PublicKey(p.Key), At: p.At}
+}
+
+func (r route) plain() pipeline.Route {
+	return pipeline.Route{
+		Name: r.Name, Match: r.Match, To: r.To, Mode: pipeline.Mode(r.Mode), QoS: byte(r.QoS),
+		Batch: pipeline.Batch{Count: r.Batch.Count, Bytes: r.Batch.Bytes, Period: r.Batch.Period},
+		Queue: lanes.Limits{Bytes: r.Queue.Bytes, Age: r.Queue.Age, WhenFull: lanes.WhenFull(r.Queue.WhenFull)},
+	}
+}

@@ -1,0 +1,145 @@
+// Package configs reads weft.yaml. It knows the notation, the keys that every node has, and how they must fit together; what
+// a broker or a transport may be told comes from outside as Go structs (see [Types]).
+//
+// Everything that is wrong is reported at once, each with its file, line, key and what would be right (see [Problems]).
+// Keys are matched exactly. In every value ${NAME} and ${NAME:default} stand for an environment variable; "$${" is a literal
+// "${". Durations have a unit (500ms, 2s, 72h, 3d), sizes are bytes or have one (16KiB, 1MB). A secret may be "file:PATH",
+// the first line of that file. Relative paths, data_dir among them, are taken from the folder of the configuration file, so
+// that a node does not depend on where it is started.
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/weft-relay/weft/pipeline"
+)
+
+// Types is what this build of Weft can be configured to use.
+type Types struct {
+	// Broker returns a new pointer to the struct of the `broker` section.
+	Broker     func() any
+	Transports []TransportType
+}
+
+// TransportType is a kind of transport, by the name that `type` gives it.
+type TransportType struct {
+	Name     string
+	NeedsKey bool       // whether a peer must have a key to be reached over it: false if the network proves names itself
+	Config   func() any // returns a new pointer to the struct of its keys
+}
+
+// File is what a configuration file says, with every default set and everything validated.
+type File struct {
+	Node       pipeline.Config
+	Broker     any         // as Types.Broker made it
+	Transports []Transport // by name
+	Admin      Admin
+}
+
+// Transport is one entry of `transports`.
+type Transport struct {
+	Name   string
+	Type   string
+	Config any // as TransportType.Config made it
+}
+
+// String and LogValue name a file and its parts without what they hold: there may be secrets in them.
+
+func (f *File) String() string { return fmt.Sprintf("configuration of %s", f.Node.Node) }
+
+// LogValue implements slog.LogValuer.
+func (f *File) LogValue() slog.Value { return slog.StringValue(f.String()) }
+
+func (t Transport) String() string { return fmt.Sprintf("%s (%s)", t.Name, t.Type) }
+
+// LogValue implements slog.LogValuer.
+func (t Transport) LogValue() slog.Value { return slog.StringValue(t.String()) }
+
+// Load reads the file. The error is [Problems].
+func Load(path string, types Types) (*File, error) {
+	source, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, source, types)
+}
+
+// Parse is [Load] for the text of a file, which its problems call name and whose folder relative paths begin at.
+func Parse(name string, source []byte, types Types) (*File, error) {
+	d, doc := decode(name, source, types)
+	d.checkNames(doc)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return doc.file(), nil
+}
+
+// LoadNode reads no more of the file than the node's name and its data directory, whatever else is wrong with it: a new
+// node's identity is wanted before its file can be complete. The error is [Problems].
+func LoadNode(path string) (name, dataDir string, err error) {
+	source, err := read(path)
+	if err != nil {
+		return "", "", err
+	}
+	d, doc := decode(path, source, Types{Broker: func() any { return new(struct{}) }})
+	d.problems = slices.DeleteFunc(d.problems, func(p Problem) bool {
+		return p.Key != "" && p.Key != "node" && p.Key != "data_dir"
+	})
+	return doc.Node, doc.DataDir, d.err()
+}
+
+func read(path string) ([]byte, error) {
+	source, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, Problems{{File: path, Text: "no such file; make one with `weft init`, or name another one"}}
+	}
+	if err != nil {
+		return nil, Problems{{File: path, Text: err.Error()}}
+	}
+	return source, nil
+}
+
+func decode(name string, source []byte, types Types) (*decoder, *document) {
+	d := &decoder{file: name, dir: filepath.Dir(name), types: types, lines: map[string]int{"": 1}}
+	doc := newDocument(types)
+	if root := d.parse(source); root != nil && !isNull(root) {
+		d.value(root, reflect.ValueOf(doc).Elem(), "", "")
+	} else if len(d.problems) == 0 {
+		d.judge(doc.Validate(), "", []string{"node"})
+	}
+	if doc.DataDir == "" {
+		doc.DataDir = resolve(d.dir, doc.Node)
+	}
+	return d, doc
+}
+
+// file returns the document in plain values.
+func (doc *document) file() *File {
+	f := &File{
+		Node:   pipeline.Config{Node: doc.Node, DataDir: doc.DataDir},
+		Broker: doc.Broker,
+		Admin:  doc.Admin,
+	}
+	for _, s := range doc.Subscribe {
+		f.Node.Subscribe = append(f.Node.Subscribe, s.plain())
+	}
+	for _, p := range doc.Peers {
+		f.Node.Peers = append(f.Node.Peers, p.plain())
+	}
+	for _, r := range doc.Routes {
+		f.Node.Routes = append(f.Node.Routes, r.plain())
+	}
+	for name, t := range doc.Transports {
+		f.Transports = append(f.Transports, Transport{Name: name, Type: t.Type, Config: t.config})
+	}
+	slices.SortFunc(f.Transports, func(a, b Transport) int { return strings.Compare(a.Name, b.Name) })
+	return f
+}

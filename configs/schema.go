@@ -1,0 +1,210 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/weft-relay/weft/matching"
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+)
+
+// document is the whole file.
+type document struct {
+	Node       string               `yaml:"node"`                 // this relay's name
+	DataDir    string               `yaml:"data_dir" weft:"path"` // identity key and lanes; default ./NODE
+	Broker     any                  `yaml:"broker"`               // a pointer, as Types.Broker makes it
+	Subscribe  []subscription       `yaml:"subscribe"`            // what this site wants from its peers
+	Peers      []peer               `yaml:"peers"`                // the nodes that data may come from and go to
+	Transports map[string]transport `yaml:"transports"`           // the networks that carry frames
+	Routes     []route              `yaml:"routes"`               // what leaves this site, and how
+	Admin      Admin                `yaml:"admin"`                // where the node answers about itself
+}
+
+func newDocument(types Types) *document {
+	doc := &document{Broker: types.Broker()}
+	setDefaults(reflect.ValueOf(doc).Elem())
+	return doc
+}
+
+func (d *document) Validate() error {
+	if d.Node == "" {
+		return fmt.Errorf("node: missing; name this relay, such as node: alice")
+	}
+	return checkName("node", d.Node)
+}
+
+// subscription is one thing that this site wants. A single word is its filter.
+type subscription struct {
+	Filter    string   `yaml:"filter"`     // MQTT topic filter
+	From      []string `yaml:"from"`       // the peers it is asked of; default all
+	AddPrefix string   `yaml:"add_prefix"` // put before the topic of what arrives
+	MaxQoS    qos      `yaml:"max_qos"`    // what arrives is published with at most this QoS
+}
+
+func (s *subscription) SetDefaults() { s.MaxQoS = 2 }
+
+func (s *subscription) Validate() error {
+	var prefix error
+	if s.AddPrefix != "" {
+		prefix = matching.ValidateTopic(s.AddPrefix)
+	}
+	return errors.Join(
+		keyed("filter", matching.ValidateInterest(s.Filter)),
+		keyed("add_prefix", prefix))
+}
+
+func (s *subscription) decodeNode(d *decoder, n *yaml.Node, path string) {
+	if n.Kind != yaml.ScalarNode {
+		d.structure(n, reflect.ValueOf(s).Elem(), path)
+		return
+	}
+	if d.scalar(n, reflect.ValueOf(&s.Filter).Elem(), path, ""); !d.reported(path) {
+		if err := matching.ValidateInterest(s.Filter); err != nil {
+			d.report(path, "%s", err)
+		}
+	}
+}
+
+type peer struct {
+	Name string            `yaml:"name"` // its node's name
+	Key  publicKey         `yaml:"key"`  // what `weft id` prints there
+	At   map[string]string `yaml:"at"`   // its name on a transport, where that differs
+}
+
+func (p *peer) Validate() error { return checkName("name", p.Name) }
+
+type route struct {
+	Name  string   `yaml:"name"`
+	Match []string `yaml:"match"` // MQTT topic filters of the messages that it takes
+	To    string   `yaml:"to"`    // a transport's name
+	Mode  string   `yaml:"mode"`  // direct or broadcast
+	QoS   qos      `yaml:"qos"`   // messages travel with at most this QoS
+	Batch batch    `yaml:"batch"`
+	Queue queue    `yaml:"queue"`
+}
+
+func (r *route) SetDefaults() { r.Mode, r.QoS = string(pipeline.Direct), 1 }
+
+func (r *route) Validate() error {
+	errs := []error{
+		checkName("name", r.Name),
+		oneOf("mode", r.Mode, pipeline.Direct, pipeline.Broadcast),
+	}
+	if len(r.Match) == 0 {
+		errs = append(errs, errors.New(`match: missing; list topic filters, such as ["doors/#"]`))
+	}
+	if r.To == "" {
+		errs = append(errs, errors.New("to: missing; name one of the transports"))
+	}
+	for i, filter := range r.Match {
+		errs = append(errs, keyed(fmt.Sprintf("match[%d]", i), matching.ValidateInterest(filter)))
+	}
+	return errors.Join(errs...)
+}
+
+// batch says when a frame is full; whichever comes first closes it.
+type batch struct {
+	Count  int           `yaml:"count"`             // messages
+	Bytes  int           `yaml:"bytes" weft:"size"` // a hard cap: a message larger than it travels alone
+	Period time.Duration `yaml:"period"`            // from the first message; 0 waits for nothing but the frame in flight
+}
+
+func (b *batch) SetDefaults() { b.Count, b.Bytes = 1000, 256<<10 }
+
+func (b *batch) Validate() error {
+	return errors.Join(
+		within("count", b.Count, 1, 100_000, strconv.Itoa),
+		within("bytes", int64(b.Bytes), 1<<10, 64<<20, formatSize),
+		within("period", b.Period, 0, time.Hour, formatDuration))
+}
+
+// queue bounds each lane of a route.
+type queue struct {
+	Bytes    int64         `yaml:"bytes" weft:"size"` // of the messages queued for one destination
+	Age      time.Duration `yaml:"age"`               // older messages are dropped
+	WhenFull string        `yaml:"when_full"`         // block, drop_oldest or drop_new
+}
+
+func (q *queue) SetDefaults() { q.Bytes, q.Age, q.WhenFull = 1<<30, 7*day, string(lanes.Block) }
+
+func (q *queue) Validate() error {
+	return errors.Join(
+		within("bytes", q.Bytes, 64<<10, 1<<50, formatSize),
+		within("age", q.Age, time.Second, 3650*day, formatDuration),
+		oneOf("when_full", q.WhenFull, lanes.Block, lanes.DropOldest, lanes.DropNew))
+}
+
+// Admin is the HTTP service in which a node answers about itself: health, metrics, status.
+type Admin struct {
+	Listen string `yaml:"listen" weft:"address"` // HOST:PORT
+}
+
+// SetDefaults listens on loopback.
+func (a *Admin) SetDefaults() { a.Listen = "127.0.0.1:9883" }
+
+// qos is a QoS of MQTT.
+type qos byte
+
+func (q *qos) UnmarshalText(text []byte) error {
+	if s := string(text); s != "0" && s != "1" && s != "2" {
+		return fmt.Errorf("%q is no QoS; write 0, 1 or 2", s)
+	}
+	*q = qos(text[0] - '0')
+	return nil
+}
+
+// publicKey is a peer's key as `weft id` prints it; empty when it was not given.
+type publicKey []byte
+
+func (k *publicKey) UnmarshalText(text []byte) error {
+	key, err := identity.ParseKey(string(text))
+	*k = publicKey(key)
+	return err
+}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+
+func checkName(key, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s: missing; give a name of 1 to 32 of a-z 0-9 _ -", key)
+	case !nameForm.MatchString(name):
+		return fmt.Errorf("%s: %q is no name; write 1 to 32 of a-z 0-9 _ -", key, name)
+	}
+	return nil
+}
+
+// keyed puts the key before an error, if there is one.
+func keyed(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+func oneOf[T ~string](key, word string, known ...T) error {
+	if slices.Contains(known, T(word)) {
+		return nil
+	}
+	words := make([]string, len(known))
+	for i, k := range known {
+		words[i] = string(k)
+	}
+	return fmt.Errorf("%s: unknown word %q; %s", key, word, suggest(word, words))
+}
+
+func within[T int | int64 | time.Duration](key string, n, least, most T, format func(T) string) error {
+	if n < least || n > most {
+		return fmt.Errorf("%s: %s is out of range; write %s to %s", key, format(n), format(least), format(most))
+	}
+	return nil
+}
