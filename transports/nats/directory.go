@@ -1,0 +1,111 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// Announce stores this node's profile, of at most 256 KiB, in the bucket. It waits for a connection as long as ctx allows.
+// Should the bucket be deleted, the transport puts the profile back.
+func (t *Transport) Announce(ctx context.Context, profile []byte) error {
+	if len(profile) > maxProfile {
+		return transports.Permanent(fmt.Errorf("profile of %d bytes; at most %d fit", len(profile), maxProfile))
+	}
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.running.Done()
+	for again := false; ; again = true {
+		s, err := t.await(ctx)
+		if err == nil {
+			_, err = s.bucket.Put(ctx, t.names.node, profile)
+		}
+		switch {
+		case err == nil:
+			t.mu.Lock()
+			t.profile = profile
+			t.mu.Unlock()
+			return nil
+		case s == nil || ctx.Err() != nil || again:
+			return fmt.Errorf("announce profile: %w", err)
+		case noStream(err):
+			t.endSession(s)
+		}
+	}
+}
+
+// restoreProfile puts the last announced profile into a bucket that does not have it.
+func (t *Transport) restoreProfile(ctx context.Context, bucket jetstream.KeyValue) error {
+	t.mu.Lock()
+	profile := t.profile
+	t.mu.Unlock()
+	if profile == nil {
+		return nil
+	}
+	_, err := bucket.Get(ctx, t.names.node)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		_, err = bucket.Put(ctx, t.names.node, profile)
+	}
+	if err != nil {
+		return fmt.Errorf("profile: %w", err)
+	}
+	return nil
+}
+
+// Watch delivers the profiles that the bucket holds, this node's own among them, and then every change. After a reconnect it delivers
+// all of them again. The channel is closed when ctx ends or the transport is closed.
+func (t *Transport) Watch(ctx context.Context) (<-chan transports.Announcement, error) {
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(t.ctx, cancel)
+	out := make(chan transports.Announcement)
+	go func() {
+		defer t.running.Done()
+		defer close(out)
+		defer unhook()
+		defer cancel()
+		w := watch{names: t.names, out: out}
+		t.consume(ctx, w.open, func(msg jetstream.Msg) error { return w.take(ctx, msg) })
+	}()
+	return out, nil
+}
+
+// watch reads the bucket by a consumer that asks for no acknowledgements; it begins anew when it misses one.
+type watch struct {
+	names names
+	out   chan<- transports.Announcement
+	seq   uint64 // of the consumer's last message
+}
+
+func (w *watch) open(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+	w.seq = 0
+	return js.CreateConsumer(ctx, w.names.bucketStream(), jetstream.ConsumerConfig{
+		FilterSubject: w.names.bucketSubject(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 2 * pullHeartbeat,
+	})
+}
+
+func (w *watch) take(ctx context.Context, msg jetstream.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("message without metadata: %w", err)
+	}
+	if w.seq++; meta.Sequence.Consumer != w.seq {
+		return fmt.Errorf("profile %d came after %d", meta.Sequence.Consumer, w.seq-1)
+	}
+	key := strings.TrimPrefix(msg.Subject(), strings.TrimSuffix(w.names.bucketSubject(), ">"))
+	select {
+	case w.out <- transports.Announcement{Node: key, Profile: msg.Data()}: // a deleted key has no value
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,121 @@
+package nats
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+)
+
+const readyTimeout = 10 * time.Second
+
+// server is a NATS server inside the node.
+type server struct {
+	opts *natsserver.Options
+	log  *serverLog
+
+	*natsserver.Server // nil before start
+}
+
+func newServer(c Config, log *slog.Logger) (*server, error) {
+	host, portText, err := net.SplitHostPort(c.Embedded.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("embedded.listen: %w", err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return nil, fmt.Errorf("embedded.listen: %w", err)
+	}
+	opts := &natsserver.Options{
+		ServerName: "weft-" + c.Node, Host: host, Port: int(port),
+		JetStream: true, StoreDir: c.Embedded.StoreDir, SyncAlways: c.Embedded.Sync == syncAlways,
+		Username: c.User, Password: c.Password, Authorization: c.Token,
+		NoSigs: true, PingInterval: pingInterval, MaxPingsOut: maxPings,
+	}
+	if port == 0 {
+		opts.Port = natsserver.RANDOM_PORT
+	}
+	if c.TLS.Cert != "" {
+		if opts.TLSConfig, err = tlsConfig(c.TLS); err != nil {
+			return nil, err
+		}
+		opts.TLSConfig.ClientCAs = opts.TLSConfig.RootCAs
+		opts.TLS, opts.TLSTimeout = true, dialTimeout.Seconds()
+	}
+	return &server{opts: opts, log: &serverLog{log: log}}, nil
+}
+
+func (s *server) start() error {
+	running, err := natsserver.NewServer(s.opts)
+	if err != nil {
+		return fmt.Errorf("embedded NATS server: %w", err)
+	}
+	running.SetLoggerV2(s.log, false, false, false)
+	running.Start()
+	if !running.ReadyForConnections(readyTimeout) || !running.JetStreamEnabled() {
+		running.Shutdown()
+		running.WaitForShutdown()
+		return fmt.Errorf("embedded NATS server on %s: %w", net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port)), s.log.reason())
+	}
+	s.Server = running
+	return nil
+}
+
+func (s *server) stop() {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+func (s *server) url() string {
+	if s.Server == nil {
+		return ""
+	}
+	return "nats://" + s.Addr().String()
+}
+
+// serverLog hands the server's log on, its routine notices as Debug, and keeps the last error as the reason why it did not start.
+type serverLog struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	last error
+}
+
+func (l *serverLog) Noticef(format string, v ...any) {
+	l.log.Debug("nats server: " + fmt.Sprintf(format, v...))
+}
+func (l *serverLog) Debugf(string, ...any) {}
+func (l *serverLog) Tracef(string, ...any) {}
+func (l *serverLog) Warnf(format string, v ...any) {
+	l.log.Warn("nats server: " + fmt.Sprintf(format, v...))
+}
+
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.log.Error("nats server: " + l.keep(format, v...))
+}
+
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.keep(format, v...) // start returns it
+}
+
+func (l *serverLog) keep(format string, v ...any) string {
+	text := fmt.Sprintf(format, v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = errors.New(text)
+	return text
+}
+
+func (l *serverLog) reason() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.last == nil {
+		return fmt.Errorf("not ready within %v", readyTimeout)
+	}
+	return l.last
+}

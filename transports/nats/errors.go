@@ -1,0 +1,63 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// ErrFull is returned by Publish when the stream has no room for the frame, or already holds as many for that peer as it may.
+// The sender keeps the frame and tries again.
+var ErrFull = errors.New("stream is full")
+
+// ErrClosed is returned by what is called before Start or after Close.
+var ErrClosed = errors.New("transport is not running")
+
+// codeStoreFailed is JetStream's answer to a message that it could not store; the description says why.
+const codeStoreFailed jetstream.ErrorCode = 10077
+
+// plain says an error in words that a user understands, with what would help.
+func plain(err error) string {
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
+		return "JetStream is not enabled on this server: start it with -js, or add a jetstream block to its configuration"
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return "JetStream is not enabled for this account: ask the operator of the server to enable it"
+	case errors.Is(err, natsgo.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
+		return "JetStream does not answer on this server: it is not enabled, or it has no leader at the moment"
+	case errors.Is(err, natsgo.ErrAuthorization), errors.Is(err, natsgo.ErrAuthExpired), errors.Is(err, natsgo.ErrAuthRevoked),
+		errors.Is(err, natsgo.ErrAccountAuthExpired):
+		return "the server refuses this login (" + err.Error() + "): check user, password, token, nkey or creds"
+	case errors.Is(err, natsgo.ErrPermissionViolation):
+		return err.Error() + ": ask the operator of the server for this permission"
+	case errors.Is(err, natsgo.ErrSecureConnRequired):
+		return "the server asks for TLS: use a tls:// URL or the tls keys"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, natsgo.ErrTimeout):
+		return "the server is connected but does not answer in time (" + err.Error() + ")"
+	}
+	return err.Error()
+}
+
+// publishError says what an error of a publish means for the frame.
+func publishError(dest string, err error) error {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+		err = transports.Permanent(err)
+	case errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "):
+		err = fmt.Errorf("%w: %s", ErrFull, api.Description)
+	}
+	return fmt.Errorf("publish to %s: %w", dest, err)
+}
+
+// noStream reports whether a publish failed because no stream takes its subject.
+func noStream(err error) bool {
+	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, natsgo.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrStreamNotFound)
+}

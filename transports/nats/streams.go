@@ -1,0 +1,122 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// maxProfile is the largest profile in bytes that the bucket takes, and maxProfiles bounds the bucket.
+	maxProfile  = 256 << 10
+	maxProfiles = 256 << 20
+	// duplicateWindow is how long the server recognises a frame that is published again.
+	duplicateWindow = 2 * time.Minute
+)
+
+// streams returns the streams as this node makes them.
+//
+// Direct frames are a work queue: what the peer has acknowledged goes. A full stream refuses (DiscardNew), so that the frame stays in the
+// sender's lane instead of vanishing here, and no peer may have more than its share waiting.
+// The feed keeps what its limits allow, whoever has read it: the oldest frames give way.
+func (t *Transport) streams() []jetstream.StreamConfig {
+	limits := t.config.Limits
+	return []jetstream.StreamConfig{{
+		Name: t.names.direct, Subjects: []string{t.names.directSubject("*")}, Description: "Weft: direct frames",
+		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true,
+		MaxMsgsPerSubject: limits.Frames, MaxBytes: limits.Bytes, MaxAge: limits.Age,
+		Duplicates: duplicateWindow, Replicas: t.config.Replicas,
+	}, {
+		Name: t.names.feed, Subjects: []string{t.names.feedSubject("*")}, Description: "Weft: broadcast frames",
+		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxMsgsPerSubject: -1,
+		MaxBytes: limits.Bytes, MaxAge: limits.Age,
+		Duplicates: duplicateWindow, Replicas: t.config.Replicas,
+	}}
+}
+
+// ensureStream makes the stream if it is missing, and returns its configuration as it is. One that exists is not altered.
+func (t *Transport) ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	stream, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node made it in between
+			stream, err = js.Stream(ctx, want.Name)
+		} else if err == nil {
+			t.log.Info("stream made", slog.String("stream", want.Name))
+		}
+	}
+	if err != nil {
+		return jetstream.StreamConfig{}, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	have := stream.CachedInfo().Config
+	t.noteDifferences(want, have)
+	return have, nil
+}
+
+// noteDifferences logs, once a stream, what an existing stream has otherwise than this node would have made it.
+func (t *Transport) noteDifferences(want, have jetstream.StreamConfig) {
+	if t.noted[want.Name] {
+		return
+	}
+	t.noted[want.Name] = true
+	var differences []string
+	for _, d := range []struct {
+		what       string
+		want, have any
+	}{
+		{"subjects", want.Subjects, have.Subjects},
+		{"retention", want.Retention, have.Retention},
+		{"discard", want.Discard, have.Discard},
+		{"discard_new_per_subject", want.DiscardNewPerSubject, have.DiscardNewPerSubject},
+		{"max_msgs_per_subject", want.MaxMsgsPerSubject, have.MaxMsgsPerSubject},
+		{"max_bytes", want.MaxBytes, have.MaxBytes},
+		{"max_age", want.MaxAge, have.MaxAge},
+		{"replicas", want.Replicas, have.Replicas},
+	} {
+		if !reflect.DeepEqual(d.want, d.have) {
+			differences = append(differences, fmt.Sprintf("%s is %v, not %v", d.what, d.have, d.want))
+		}
+	}
+	if len(differences) > 0 {
+		t.log.Info("existing stream is used as it is",
+			slog.String("stream", want.Name), slog.String("differences", strings.Join(differences, "; ")))
+	}
+}
+
+// ensureBucket returns the bucket of profiles, made if it is missing.
+func (t *Transport) ensureBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
+	bucket, err := js.KeyValue(ctx, t.names.bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: t.names.bucket, Description: "Weft: profiles", MaxValueSize: maxProfile, MaxBytes: maxProfiles, Replicas: t.config.Replicas,
+		})
+		if errors.Is(err, jetstream.ErrBucketExists) {
+			bucket, err = js.KeyValue(ctx, t.names.bucket)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", t.names.bucket, err)
+	}
+	return bucket, nil
+}
+
+// headerRoom is what the header of a frame takes of a message: the version line, Nats-Msg-Id and a UUID of any usual length.
+const headerRoom = 256
+
+// maxPayload returns what both the server and the streams take.
+func maxPayload(server int64, streams ...jetstream.StreamConfig) int {
+	limit := server
+	for _, s := range streams {
+		if s.MaxMsgSize > 0 {
+			limit = min(limit, int64(s.MaxMsgSize))
+		}
+	}
+	return int(min(max(limit-headerRoom, 0), math.MaxInt32))
+}

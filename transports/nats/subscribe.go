@@ -1,0 +1,223 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+const (
+	// ackWait is how long the server waits for a sign of life from the holder of a frame before it delivers it again. It is
+	// short so that a node that was killed gets its unacknowledged frame soon after its restart.
+	ackWait       = 5 * time.Second
+	inProgress    = ackWait / 4
+	pullHeartbeat = 5 * time.Second        // a consumer that is gone without a word is noticed after two of them
+	nackPause     = 100 * time.Millisecond // before a refused frame is offered again
+)
+
+// Subscribe delivers the frames of [transports.Inbox] or [transports.Feed], one at a time. Consumers are durable: frames sent while
+// this node is away wait for it. A feed followed for the first time begins with the frames published from then on. Close the
+// channel's subscription by ending ctx.
+func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	var stream string
+	var config jetstream.ConsumerConfig
+	switch topic {
+	case transports.Inbox:
+		stream, config = t.names.direct, t.inbox()
+	case transports.Feed:
+		stream, config = t.names.feed, t.feed()
+	default:
+		return nil, fmt.Errorf("subscribe topic %q: neither %q nor %q", topic, transports.Inbox, transports.Feed)
+	}
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(t.ctx, cancel)
+	in := &intake{t: t, out: make(chan *message.Message)}
+	go func() {
+		defer t.running.Done()
+		defer close(in.out)
+		defer unhook()
+		defer cancel()
+		if len(config.FilterSubjects) == 0 { // follows nobody; a consumer without a filter would get every feed
+			<-ctx.Done()
+			return
+		}
+		t.consume(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+			return durable(ctx, js, stream, config)
+		}, func(msg jetstream.Msg) error { return in.take(ctx, msg) })
+	}()
+	return in.out, nil
+}
+
+func (t *Transport) inbox() jetstream.ConsumerConfig {
+	return t.durableConfig(jetstream.DeliverAllPolicy, []string{t.names.directSubject(t.names.node)})
+}
+
+func (t *Transport) feed() jetstream.ConsumerConfig {
+	var subjects []string
+	for _, node := range t.config.Follow {
+		if node != t.names.node {
+			subjects = append(subjects, t.names.feedSubject(node))
+		}
+	}
+	slices.Sort(subjects)
+	return t.durableConfig(jetstream.DeliverNewPolicy, slices.Compact(subjects))
+}
+
+func (t *Transport) durableConfig(from jetstream.DeliverPolicy, subjects []string) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: t.names.node, FilterSubjects: subjects, DeliverPolicy: from,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		MaxAckPending: 1, // see the package comment
+	}
+}
+
+// durable returns the consumer, made if it is missing. One that exists is altered only in what it filters.
+func durable(ctx context.Context, js jetstream.JetStream, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := js.Consumer(ctx, stream, want.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return js.CreateConsumer(ctx, stream, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := consumer.CachedInfo().Config
+	filters := have.FilterSubjects
+	if have.FilterSubject != "" {
+		filters = []string{have.FilterSubject}
+	}
+	if slices.Equal(slices.Sorted(slices.Values(filters)), want.FilterSubjects) {
+		return consumer, nil
+	}
+	have.FilterSubject, have.FilterSubjects = "", want.FilterSubjects
+	return js.UpdateConsumer(ctx, stream, have)
+}
+
+// consume hands over the messages of a consumer until ctx ends. Whatever breaks (the connection, the consumer, the stream) is made
+// anew.
+func (t *Transport) consume(
+	ctx context.Context,
+	open func(context.Context, jetstream.JetStream) (jetstream.Consumer, error),
+	take func(jetstream.Msg) error,
+) {
+	for {
+		s, err := t.await(ctx)
+		if err != nil {
+			return
+		}
+		err = t.consumeIn(ctx, s, open, take)
+		if ctx.Err() != nil || s.ctx.Err() != nil {
+			continue
+		}
+		t.log.Debug("nats consumer is made anew", slog.Any("err", err))
+		t.status.note(err)
+		if noStream(err) {
+			t.endSession(s)
+		}
+		pause(ctx, retryDelay)
+	}
+}
+
+// consumeIn consumes until the session ends, ctx ends, or something breaks.
+func (t *Transport) consumeIn(
+	ctx context.Context,
+	s *session,
+	open func(context.Context, jetstream.JetStream) (jetstream.Consumer, error),
+	take func(jetstream.Msg) error,
+) error {
+	next, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	consumer, err := open(next, s.js)
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(pullHeartbeat))
+	if err != nil {
+		return fmt.Errorf("consumer: %w", err)
+	}
+	defer messages.Stop()
+	t.status.note(nil)
+	for {
+		msg, err := messages.Next(jetstream.NextContext(next))
+		if err != nil {
+			return fmt.Errorf("consumer: %w", err)
+		}
+		if err := take(msg); err != nil {
+			return err
+		}
+	}
+}
+
+// intake hands frames to a subscriber.
+type intake struct {
+	t     *Transport
+	out   chan *message.Message
+	acked stored // the last frame that the subscriber acknowledged
+}
+
+// stored is the identity of a message in a stream, also of one that was deleted and made again.
+type stored struct {
+	seq  uint64
+	time time.Time
+}
+
+// take offers the frame until it is acknowledged, and returns an error only when ctx ends.
+func (in *intake) take(ctx context.Context, msg jetstream.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return fmt.Errorf("message without metadata: %w", err)
+	}
+	place := stored{meta.Sequence.Stream, meta.Timestamp}
+	if place != in.acked {
+		in.t.status.bytesIn.Add(uint64(len(msg.Data())))
+		for offered := false; !offered; {
+			if offered, err = in.offer(ctx, msg); err != nil {
+				return err
+			}
+		}
+		in.acked = place
+	}
+	if err := msg.Ack(); err != nil { // it comes again, and is answered from in.acked
+		in.t.log.Debug("frame not acknowledged", slog.Any("err", err))
+	}
+	return nil
+}
+
+// offer hands the frame to the subscriber and reports whether it acknowledged it. Meanwhile the server hears that the frame is being
+// worked on.
+func (in *intake) offer(ctx context.Context, msg jetstream.Msg) (acked bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	frame := message.NewMessage(uuid(msg.Headers().Get(jetstream.MsgIDHeader)), msg.Data())
+	frame.SetContext(ctx)
+	alive := time.NewTicker(inProgress)
+	defer alive.Stop()
+	out := in.out
+	for {
+		select {
+		case out <- frame:
+			out = nil // once
+		case <-frame.Acked():
+			return true, nil
+		case <-frame.Nacked():
+			pause(ctx, nackPause)
+			return false, nil
+		case <-alive.C:
+			// Without a connection nobody hears it, and the frame comes again.
+			_ = msg.InProgress()
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}

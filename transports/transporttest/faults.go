@@ -1,0 +1,109 @@
+package transporttest
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+func startsWithoutNetwork(t *testing.T, b *bench) {
+	b.network.Stop(t)
+	alice, bob := b.node(t, "alice"), b.node(t, "bob")
+	inbox := bob.subscribe(t, transports.Inbox)
+	if from, ok := alice.Transport.(transports.Reporter); ok {
+		eventually(t, "the report says why there is no connection", func() bool {
+			r := from.Report()
+			return r.State == transports.Connecting && r.Detail != ""
+		})
+	}
+	b.network.Start(t)
+	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
+	expect(t, inbox, "alice", 1, 1)
+}
+
+func publishWaitsForNetwork(t *testing.T, b *bench) {
+	alice, bob := b.node(t, "alice"), b.node(t, "bob")
+	inbox := bob.subscribe(t, transports.Inbox)
+	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
+	expect(t, inbox, "alice", 1, 1)
+	b.network.Stop(t)
+
+	ctx, cancel := context.WithTimeout(t.Context(), quiet)
+	defer cancel()
+	begun := time.Now()
+	m := frame("alice", 2)
+	m.SetContext(ctx)
+	if err := alice.Publish(transports.Direct("bob"), m); err == nil || transports.IsPermanent(err) {
+		t.Errorf("publish without a network: %v; want an error that a retry cures", err)
+	}
+	if took := time.Since(begun); took > quiet+5*time.Second {
+		t.Errorf("publish returned %v after it began; its context allowed %v", took, quiet)
+	}
+	b.network.Start(t)
+	alice.retry(t, 2, 3)
+	expect(t, inbox, "alice", 2, 3)
+}
+
+// retry publishes the frames from one number to another as a lane does: each until it is taken, and only then the next.
+func (n *node) retry(t *testing.T, from, to int) {
+	for i := from; i <= to && t.Context().Err() == nil; i++ {
+		for t.Context().Err() == nil {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			m := frame(n.name, i)
+			m.SetContext(ctx)
+			err := n.Publish(transports.Direct("bob"), m)
+			cancel()
+			if err == nil {
+				break
+			}
+			if transports.IsPermanent(err) {
+				t.Errorf("frame %d: %v", i, err)
+				return
+			}
+		}
+	}
+}
+
+func nothingIsLostWhenNetworkRestarts(t *testing.T, b *bench) {
+	const count, restarts = 3000, 3
+	alice, bob := b.node(t, "alice"), b.node(t, "bob")
+	inbox := bob.subscribe(t, transports.Inbox)
+	var received atomic.Int64
+	faults := make(chan struct{})
+	go func() {
+		defer close(faults)
+		for i := range restarts {
+			for received.Load() < int64((i+1)*count/(restarts+1)) && t.Context().Err() == nil {
+				time.Sleep(time.Millisecond) // paces the faults by progress; asserts nothing
+			}
+			b.network.Stop(t)
+			b.network.Start(t)
+		}
+	}()
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		alice.retry(t, 1, count)
+	}()
+	for i := 1; i <= count; i++ {
+		expect(t, inbox, "alice", i, i)
+		received.Store(int64(i))
+	}
+	<-sent
+	<-faults
+}
+
+func frameInHandSurvivesRestart(t *testing.T, b *bench) {
+	alice, bob := b.node(t, "alice"), b.node(t, "bob")
+	inbox := bob.subscribe(t, transports.Inbox)
+	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 2), frame("alice", 3))
+	m := receive(t, inbox)
+	b.network.Stop(t)
+	b.network.Start(t)
+	m.Ack()
+	alice.publish(t, transports.Direct("bob"), frame("alice", 4))
+	expect(t, inbox, "alice", 2, 4)
+}

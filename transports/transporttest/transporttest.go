@@ -1,0 +1,129 @@
+// Package transporttest holds transports to the promises of package transports. An implementation's test calls [Run]
+// with a real network and what it declares beyond the promises that all transports make.
+package transporttest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"go.uber.org/goleak"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// Features are what a transport declares about itself.
+type Features struct {
+	// Stores is set where the network keeps the frames of a receiver that is away.
+	Stores bool
+	// Deduplicates is set where the network drops a frame that is published twice in short succession.
+	Deduplicates bool
+	// Restarts is set where Network has Stop and Start: the tests with faults are run.
+	Restarts bool
+}
+
+// Network is what the transports of one test are connected by.
+type Network struct {
+	// Node returns a transport that is not started: this node's name on the network and the nodes whose feeds it follows. It
+	// implements message.Publisher and message.Subscriber. Run closes it.
+	Node func(t *testing.T, name string, follow ...string) transports.Transport
+	// Stop and Start take the network away and bring it back with all that it had acknowledged. They are called where the transport
+	// declares Features.Restarts, from one goroutine at a time.
+	Stop, Start func(t *testing.T)
+}
+
+// Run runs the suite. Each test opens a network of its own; what open starts is ended by t.Cleanup.
+func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
+	tests := []struct {
+		name  string
+		run   func(*testing.T, *bench)
+		needs bool
+	}{
+		{"FramesArriveInOrder", framesArriveInOrder, true},
+		{"NextFrameWaitsForAck", nextFrameWaitsForAck, true},
+		{"NackedFrameComesBeforeLaterOnes", nackedFrameComesBeforeLaterOnes, true},
+		{"UnackedFrameComesToTheNextSubscriber", unackedFrameComesToTheNextSubscriber, features.Stores},
+		{"AbsentReceiverGetsFramesLater", absentReceiverGetsFramesLater, features.Stores},
+		{"AbsentFollowerGetsFramesLater", absentFollowerGetsFramesLater, features.Stores},
+		{"FrameSentTwiceArrivesOnce", frameSentTwiceArrivesOnce, features.Deduplicates},
+		{"SameUUIDToTwoPeersArrivesAtBoth", sameUUIDToTwoPeersArrivesAtBoth, true},
+		{"BroadcastReachesFollowersOnly", broadcastReachesFollowersOnly, true},
+		{"DirectReachesItsPeerOnly", directReachesItsPeerOnly, true},
+		{"TooLargeIsPermanent", tooLargeIsPermanent, true},
+		{"UnknownTopicIsRefused", unknownTopicIsRefused, true},
+		{"PublishHonoursContext", publishHonoursContext, true},
+		{"CloseEndsChannels", closeEndsChannels, true},
+		{"ContextEndsSubscription", contextEndsSubscription, true},
+		{"ManyOriginsKeepTheirOrders", manyOriginsKeepTheirOrders, true},
+		{"DirectoryShowsLatestProfiles", directoryShowsLatestProfiles, true},
+		{"ReportFollowsConnection", reportFollowsConnection, true},
+		{"StartsWithoutNetwork", startsWithoutNetwork, features.Restarts},
+		{"PublishWaitsForNetwork", publishWaitsForNetwork, features.Restarts},
+		{"NothingIsLostWhenNetworkRestarts", nothingIsLostWhenNetworkRestarts, features.Restarts && features.Stores},
+		{"FrameInHandSurvivesRestart", frameInHandSurvivesRestart, features.Restarts && features.Stores},
+		{"DirectorySurvivesRestart", directorySurvivesRestart, features.Restarts},
+	}
+	for _, test := range tests {
+		if !test.needs {
+			continue
+		}
+		t.Run(test.name, func(t *testing.T) {
+			noLeaks(t)
+			b := &bench{network: open(t)}
+			test.run(t, b)
+		})
+	}
+}
+
+// noLeaks checks, after all other cleanup, that the goroutines of the test have ended.
+func noLeaks(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			goleak.VerifyNone(t, before)
+		}
+	})
+}
+
+// bench is where one test's nodes are set up.
+type bench struct{ network Network }
+
+// node is a started transport.
+type node struct {
+	transports.Transport
+	message.Publisher
+	message.Subscriber
+	name string
+}
+
+// Close closes the transport, once.
+func (n *node) Close() error { return n.Transport.Close() }
+
+// node starts a transport, which ends with the test.
+func (b *bench) node(t *testing.T, name string, follow ...string) *node {
+	t.Helper()
+	transport := b.network.Node(t, name, follow...)
+	publisher, ok := transport.(message.Publisher)
+	if !ok {
+		t.Fatalf("%T is no message.Publisher", transport)
+	}
+	subscriber, ok := transport.(message.Subscriber)
+	if !ok {
+		t.Fatalf("%T is no message.Subscriber", transport)
+	}
+	if err := transport.Start(t.Context()); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	n := &node{Transport: transport, Publisher: publisher, Subscriber: subscriber, name: name}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Errorf("close %s: %v", name, err)
+		}
+	})
+	return n
+}
+
+// frame returns the frame of that number from the origin.
+func frame(origin string, number int) *message.Message {
+	return message.NewMessage(fmt.Sprintf("%s-%d", origin, number), fmt.Appendf(nil, "%s %d", origin, number))
+}
