@@ -1,0 +1,146 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// scenario is one way from a publisher to a subscriber. A new one is a function and a line in scenarios.
+type scenario struct {
+	name  string
+	needs []string // programs, keys of packages
+	// start brings the path up with the site's help and returns the addresses of the brokers at its two ends.
+	start func(ctx context.Context, s *site) (in, out string, err error)
+}
+
+// reference is the scenario that the others are compared with.
+const reference = "bridge"
+
+var scenarios = []scenario{
+	{name: "mosquitto", start: oneMosquitto},
+	{name: reference, start: mosquittoBridge},
+	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS},
+}
+
+// packages are the programs that are built for the measurement, by name.
+var packages = map[string]string{
+	"weft":        "github.com/weft-relay/weft/cmd/weft",
+	"nats-server": "github.com/nats-io/nats-server/v2",
+}
+
+func scenarioNames() []string {
+	names := make([]string, 0, len(scenarios))
+	for _, s := range scenarios {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func findScenario(name string) (scenario, error) {
+	for _, s := range scenarios {
+		if s.name == name {
+			return s, nil
+		}
+	}
+	return scenario{}, fmt.Errorf("no scenario %q; there are %s", name, strings.Join(scenarioNames(), ", "))
+}
+
+// oneMosquitto is what no bridge can beat: publisher and subscriber on the same broker.
+func oneMosquitto(ctx context.Context, s *site) (in, out string, err error) {
+	addr, err := s.mosquitto(ctx, "broker", "")
+	return addr, addr, err
+}
+
+// mosquittoBridge is Mosquitto's own bridge between two Mosquittos.
+func mosquittoBridge(ctx context.Context, s *site) (in, out string, err error) {
+	if out, err = s.mosquitto(ctx, "broker-b", ""); err != nil {
+		return "", "", err
+	}
+	in, err = s.mosquitto(ctx, "broker-a", fmt.Sprintf(`
+connection bench
+address %s
+topic %s out %d
+bridge_protocol_version mqttv311
+notifications false
+restart_timeout 1
+`, out, filter, s.qos))
+	return in, out, err
+}
+
+// weftOverNATS is two nodes, each beside a Mosquitto, over one JetStream server.
+func weftOverNATS(ctx context.Context, s *site) (in, out string, err error) {
+	hub, err := s.nats(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	return s.weftPair(ctx, fmt.Sprintf("{type: nats, url: nats://%s}", hub))
+}
+
+// weftPair starts two Mosquittos and a node beside each, alice to send and bob to receive, over the transport.
+func (s *site) weftPair(ctx context.Context, transport string) (in, out string, err error) {
+	if in, err = s.mosquitto(ctx, "broker-a", ""); err != nil {
+		return "", "", err
+	}
+	if out, err = s.mosquitto(ctx, "broker-b", ""); err != nil {
+		return "", "", err
+	}
+	alice, err := s.identity(ctx, "alice")
+	if err != nil {
+		return "", "", err
+	}
+	bob, err := s.identity(ctx, "bob")
+	if err != nil {
+		return "", "", err
+	}
+	if err := s.node(ctx, "bob", nodeConfig(out, transport, alice, fmt.Sprintf("subscribe: [%q]", filter))); err != nil {
+		return "", "", err
+	}
+	route := fmt.Sprintf("routes: [{name: fridges, match: [%q], to: link, qos: %d}]", filter, s.qos)
+	return in, out, s.node(ctx, "alice", nodeConfig(in, transport, bob, route))
+}
+
+// nodeConfig returns a node's configuration below its name.
+func nodeConfig(broker, transport, peer, rest string) string {
+	return fmt.Sprintf("broker: {url: mqtt://%s}\npeers: [%s]\ntransports: {link: %s}\n%s\n", broker, peer, transport, rest)
+}
+
+// identity makes a node's identity and returns its line for a peer's configuration.
+func (s *site) identity(ctx context.Context, name string) (string, error) {
+	file := filepath.Join(s.dir, name+".yaml")
+	if err := os.WriteFile(file, []byte("node: "+name+"\n"), 0o600); err != nil {
+		return "", err
+	}
+	id := exec.CommandContext(ctx, s.bin["weft"], "id", "-c", file)
+	id.Dir = s.dir
+	line, err := id.Output()
+	if err != nil {
+		return "", fmt.Errorf("weft id of %s: %w", name, err)
+	}
+	return string(bytes.TrimSpace(line)), nil
+}
+
+// node starts a node with its built-in defaults and what config adds.
+func (s *site) node(ctx context.Context, name, config string) error {
+	admin, err := s.address()
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(s.dir, name+".yaml")
+	text := fmt.Sprintf("node: %s\n%sadmin: {listen: %s}\n", name, config, admin)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	p, err := s.spawn(name, s.bin["weft"], "run", "-c", file)
+	if err != nil {
+		return err
+	}
+	p.admin = admin
+	return p.awaitListening(ctx, admin)
+}
