@@ -1,0 +1,70 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+// connectTimeout bounds the dial and the handshake of one attempt.
+const connectTimeout = 10 * time.Second
+
+var defaultPorts = map[string]string{"mqtt": "1883", "mqtts": "8883", "ws": "80", "wss": "443"}
+
+// dial opens the network connection that c asks for.
+func dial(ctx context.Context, c *Config) (net.Conn, error) {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	u.User = nil
+	var tlsConfig *tls.Config
+	if u.Scheme == "mqtts" || u.Scheme == "wss" {
+		if tlsConfig, err = c.TLS.load(u.Hostname()); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if u.Scheme == "ws" || u.Scheme == "wss" {
+		return paho.NewWebsocket(u.String(), tlsConfig, connectTimeout, nil, nil)
+	}
+	address := net.JoinHostPort(u.Hostname(), defaultPorts[u.Scheme])
+	if u.Port() != "" {
+		address = u.Host
+	}
+	if tlsConfig != nil {
+		return (&tls.Dialer{Config: tlsConfig}).DialContext(ctx, "tcp", address)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+}
+
+// load reads the files. It is done at every attempt, so that a renewed certificate is taken without a restart.
+func (t TLS) load(serverName string) (*tls.Config, error) {
+	config := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("tls.ca: no certificate in %s", t.CA)
+		}
+	}
+	if t.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("tls.cert: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}

@@ -1,0 +1,203 @@
+package mqtt
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// linger is how long a message that no consumer takes is held back from the broker's eyes, and how long a filter stays
+// subscribed after its consumer has gone: long enough to subscribe again without a loss.
+const linger = 10 * time.Second
+
+// delivery is an incoming message until it is acknowledged.
+type delivery struct {
+	pub   Publication
+	link  *link // the connection that its acknowledgement belongs to
+	refs  int   // consumers that have not settled it
+	acked bool  // settled while its connection was gone: acknowledged when the broker sends it again
+}
+
+// parked is a message that no consumer wants now. What a consumer left unsettled may still be acknowledged.
+type parked struct {
+	*item
+	since time.Time
+}
+
+// incoming is the receiving half of a session.
+type incoming struct {
+	store Store
+	echo  *echoGuard
+
+	mu        sync.Mutex
+	consumers []*consumer
+	open      map[uint16]*delivery // at QoS 1 and 2, by packet identifier, from PUBLISH to its acknowledgement
+	parked    []parked
+
+	total    atomic.Uint64 // payload bytes that came
+	unwanted atomic.Uint64 // messages that no consumer took within linger
+	dropped  atomic.Uint64 // messages at QoS 0 that a full consumer lost
+	bad      atomic.Uint64 // messages that the marshaler could not read
+}
+
+func newIncoming(store Store, echo *echoGuard) *incoming {
+	return &incoming{store: store, echo: echo, open: make(map[uint16]*delivery)}
+}
+
+// reset forgets what the broker's last session was waiting for. The messages themselves stay with their consumers: the
+// broker has them no more.
+func (in *incoming) reset() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	clear(in.open)
+}
+
+// published takes a PUBLISH. It runs in the reader of l and does not block.
+func (in *incoming) published(l *link, p Publication, dup bool) {
+	in.total.Add(uint64(len(p.Payload)))
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if p.QoS > 0 {
+		if dup && in.redelivered(l, p) {
+			return
+		}
+		if p.QoS == 2 && !dup {
+			in.store.Forget(p.PacketID) // a first delivery [MQTT-3.3.1-1]: the identifier has been given to a new message
+		}
+	}
+	d := &delivery{pub: p, link: l}
+	if p.QoS > 0 {
+		in.open[p.PacketID] = d
+	}
+	if in.echo.took(p) {
+		d.refs = 1
+		in.done(d)
+		return
+	}
+	for _, c := range in.consumers {
+		if c.wants(p.Topic) {
+			d.refs++
+			c.push(d)
+		}
+	}
+	if d.refs == 0 {
+		d.refs = 1
+		in.parked = append(in.parked, parked{&item{d: d}, time.Now()})
+	}
+}
+
+// redelivered handles a PUBLISH that the broker sends again after a reconnect, and reports whether the message is known.
+func (in *incoming) redelivered(l *link, p Publication) bool {
+	if d := in.open[p.PacketID]; d != nil {
+		d.link = l
+		if d.acked {
+			in.acknowledge(d)
+		}
+		return true
+	}
+	if p.QoS == 2 && in.store.Received(p.PacketID) {
+		return l.write(appendAck(nil, pubrecHeader, p.PacketID), true)
+	}
+	return false
+}
+
+// released answers a PUBREL [MQTT-4.3.3-2].
+func (in *incoming) released(l *link, id uint16) {
+	in.store.Forget(id)
+	l.write(appendAck(nil, pubcompHeader, id), true)
+}
+
+// settle takes note that a consumer is done with the deliveries, and acknowledges those that nobody else waits for.
+func (in *incoming) settle(deliveries ...*delivery) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, d := range deliveries {
+		in.done(d)
+	}
+}
+
+func (in *incoming) done(d *delivery) {
+	if d.refs--; d.refs > 0 || d.pub.QoS == 0 {
+		return
+	}
+	if in.open[d.pub.PacketID] == d {
+		in.acknowledge(d)
+	} else if d.pub.QoS == 2 && in.open[d.pub.PacketID] == nil {
+		in.store.Forget(d.pub.PacketID) // it belongs to a session that the broker has lost
+	}
+}
+
+// acknowledge sends PUBACK or PUBREC on the connection that the message came with. An acknowledgement that no connection
+// took stays due at QoS 1; at QoS 2 the store remembers it.
+func (in *incoming) acknowledge(d *delivery) {
+	id := d.pub.PacketID
+	if d.pub.QoS == 2 {
+		in.store.Receive(id)
+		delete(in.open, id)
+		d.link.write(appendAck(nil, pubrecHeader, id), true)
+		return
+	}
+	d.acked = !d.link.write(appendAck(nil, pubackHeader, id), false)
+	if !d.acked {
+		delete(in.open, id)
+	}
+}
+
+// add makes c a consumer, and hands it what is parked for it.
+func (in *incoming) add(c *consumer) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.consumers = append(in.consumers, c)
+	in.parked = slices.DeleteFunc(in.parked, func(p parked) bool {
+		if p.settled() || !c.wants(p.d.pub.Topic) {
+			return false
+		}
+		c.push(p.d)
+		return true
+	})
+}
+
+// list returns the consumers.
+func (in *incoming) list() []*consumer {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return slices.Clone(in.consumers)
+}
+
+// wants reports whether a consumer subscribes to the topic.
+func (in *incoming) wants(topic string) bool {
+	return slices.ContainsFunc(in.list(), func(c *consumer) bool { return c.wants(topic) })
+}
+
+// remove ends the deliveries to c and parks what it has not settled.
+func (in *incoming) remove(c *consumer) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.consumers = slices.DeleteFunc(in.consumers, func(other *consumer) bool { return other == c })
+	for _, i := range c.unsettled() {
+		in.parked = append(in.parked, parked{i, time.Now()})
+	}
+}
+
+// sweep settles what is parked when its late acknowledgement has come, or when nobody has wanted it for too long. Messages
+// that one of the expected filters matches wait without end. It returns the topic of a message that was dropped.
+func (in *incoming) sweep(now time.Time, expected []string) (dropped string) {
+	var done []*delivery
+	in.mu.Lock()
+	in.parked = slices.DeleteFunc(in.parked, func(p parked) bool {
+		switch {
+		case p.settled():
+		case now.Sub(p.since) < linger || anyMatches(expected, p.d.pub.Topic):
+			return false
+		default:
+			in.unwanted.Add(1)
+			dropped = p.d.pub.Topic
+		}
+		done = append(done, p.d)
+		return true
+	})
+	in.mu.Unlock()
+	in.settle(done...)
+	return dropped
+}

@@ -1,0 +1,171 @@
+package mqtt
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// linkBuffer is how much a publisher at QoS 0 may be ahead of the socket, in bytes.
+	linkBuffer = 256 << 10
+	// keepBuffer is the largest write buffer that is kept for reuse.
+	keepBuffer = 1 << 20
+)
+
+var errLinkClosed = errors.New("connection closed")
+
+// link is one network connection. Writes are gathered in a buffer that one goroutine takes to the socket, so that one
+// system call carries many packets, and one Sync of the store serves all that depend on it.
+type link struct {
+	conn  net.Conn
+	r     *bufio.Reader
+	store Store
+
+	mu      sync.Mutex
+	space   *sync.Cond // the buffer has shrunk, or the link has failed
+	buf     []byte
+	durable bool // a packet in buf depends on the store
+	loose   int  // QoS 0 publications in buf
+	writing bool // the flusher holds bytes that are not in the socket yet
+	err     error
+
+	wake     chan struct{} // buf has grown
+	done     chan struct{} // closed by fail
+	flushed  chan struct{} // closed when the flusher has ended
+	lost     atomic.Uint64 // QoS 0 publications that never reached the socket
+	lastRead atomic.Int64  // UnixNano of the last bytes that came
+}
+
+func newLink(conn net.Conn, store Store) *link {
+	l := &link{conn: conn, store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
+	l.space = sync.NewCond(&l.mu)
+	l.r = bufio.NewReaderSize(stampedReader{l}, 64<<10)
+	l.lastRead.Store(time.Now().UnixNano())
+	return l
+}
+
+// stampedReader notes when bytes come, once for each system call.
+type stampedReader struct{ *link }
+
+func (s stampedReader) Read(p []byte) (int, error) {
+	n, err := s.conn.Read(p)
+	if n > 0 {
+		s.lastRead.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// write queues packets and reports whether the link took them. It never blocks: what flows through it is bounded by the
+// in-flight windows of both sides. With durable the store is synced before the packets reach the socket.
+func (l *link) write(packets []byte, durable bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	l.append(packets, durable)
+	return true
+}
+
+// writeLoose queues a QoS 0 publication, after waiting for space in the buffer.
+func (l *link) writeLoose(packet []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.buf) > linkBuffer && l.err == nil {
+		l.space.Wait()
+	}
+	if l.err != nil {
+		return false
+	}
+	l.loose++
+	l.append(packet, false)
+	return true
+}
+
+func (l *link) append(packets []byte, durable bool) {
+	l.buf = append(l.buf, packets...)
+	l.durable = l.durable || durable
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// flush takes the buffer to the socket until the link fails. It is the link's own goroutine.
+func (l *link) flush() {
+	defer close(l.flushed)
+	var spare []byte
+	for {
+		select {
+		case <-l.wake:
+		case <-l.done:
+			return
+		}
+		l.mu.Lock()
+		out, durable, loose := l.buf, l.durable, l.loose
+		l.buf, l.durable, l.loose = spare[:0], false, 0
+		l.writing = true
+		l.mu.Unlock()
+		if err := l.flushOne(out, durable); err != nil {
+			l.lost.Add(uint64(loose))
+			l.fail(err)
+			return
+		}
+		l.mu.Lock()
+		l.writing = false
+		l.space.Broadcast()
+		l.mu.Unlock()
+		if spare = out; cap(spare) > keepBuffer {
+			spare = nil
+		}
+	}
+}
+
+func (l *link) flushOne(out []byte, durable bool) error {
+	if durable {
+		if err := l.store.Sync(); err != nil {
+			return fmt.Errorf("sync the session's store: %w", err)
+		}
+	}
+	_, err := l.conn.Write(out)
+	return err
+}
+
+// drain waits until what was written before has reached the socket, or the time is over.
+func (l *link) drain(limit time.Duration) {
+	stop := time.AfterFunc(limit, func() { l.fail(errLinkClosed) })
+	defer stop.Stop()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for (len(l.buf) > 0 || l.writing) && l.err == nil {
+		l.space.Wait()
+	}
+}
+
+// fail closes the connection for the first reason it is given.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	first := l.err == nil
+	if first {
+		l.err = err
+		l.lost.Add(uint64(l.loose))
+		l.space.Broadcast()
+		close(l.done)
+	}
+	l.mu.Unlock()
+	if first {
+		l.conn.Close()
+	}
+}
+
+// reason returns why the link has failed.
+func (l *link) reason() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}

@@ -1,0 +1,351 @@
+package mqtt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// maxInflightBytes bounds the memory of the packets in flight; a single larger packet still passes, alone.
+const maxInflightBytes = 16 << 20
+
+var errNoID = errors.New("no free packet identifier")
+
+// flight is an outgoing message at QoS 1 or 2 that the broker has not completed.
+type flight struct {
+	id         uint16
+	qos        byte
+	sent       bool   // its PUBLISH was written to some link
+	onWire     bool   // what is due for it was written to the present link
+	released   bool   // PUBREC has come: PUBREL is what has to be sent
+	uuid       string // of the Watermill message
+	packet     []byte // the PUBLISH; nil when only its PUBREL survived a restart
+	call       *call  // who waits for it, or nil
+	prev, next *flight
+}
+
+// call is one Publish: done is closed when the broker has completed all of its messages.
+type call struct {
+	pending int // messages, and one for the caller while it still adds; guarded by outgoing.mu
+	done    chan struct{}
+}
+
+func newCall() *call { return &call{pending: 1, done: make(chan struct{})} }
+
+// outgoing is the sending half of a session: the messages in flight, in the order they were published.
+type outgoing struct {
+	store  Store
+	limit  int // messages in flight
+	limit2 int // PUBLISH packets at QoS 2 that wait for their PUBREC
+
+	mu     sync.Mutex
+	change *sync.Cond // a slot is free, a link has come, or the session is closed
+	link   *link      // nil while not connected
+	closed bool
+	ended  chan struct{} // closed with closed
+	// flights holds a nil for an identifier that a SUBSCRIBE or UNSUBSCRIBE uses: the identifiers are shared [MQTT-2.3.1-4].
+	flights     map[uint16]*flight
+	first, last *flight
+	unsent      *flight // the first that is not on the wire, with all after it
+	open2       int     // on the wire and waiting for their PUBREC
+	count       int
+	bytes       int
+	lastID      uint16
+
+	lost  atomic.Uint64 // QoS 0 messages that no link took
+	total atomic.Uint64 // payload bytes handed to links
+}
+
+func newOutgoing(store Store, limit, limit2 int) *outgoing {
+	o := &outgoing{store: store, limit: limit, limit2: limit2, ended: make(chan struct{}), flights: make(map[uint16]*flight)}
+	o.change = sync.NewCond(&o.mu)
+	return o
+}
+
+// load takes up the packets in flight at the end of the last run.
+func (o *outgoing) load() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for id, packet := range o.store.Packets() {
+		f := &flight{id: id, qos: 2, sent: true}
+		if packet[0]>>4 == packets.Pubrel {
+			f.released = true
+		} else {
+			f.packet = append([]byte(nil), packet...)
+		}
+		o.push(f)
+		o.lastID = id
+	}
+}
+
+// publish puts the message in flight, after waiting for a slot, and adds it to the call.
+func (o *outgoing) publish(ctx context.Context, p Publication, uuid string, c *call) error {
+	packet, err := encodePublish(p, 0)
+	if err != nil {
+		return err
+	}
+	f := &flight{qos: p.QoS, uuid: uuid, packet: packet, call: c}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	full := func() bool { return o.count >= o.limit || o.count > 0 && o.bytes+len(packet) > maxInflightBytes }
+	if err := o.wait(ctx, full); err != nil {
+		return err
+	}
+	if f.id = o.nextID(); f.id == 0 {
+		return errNoID
+	}
+	binary.BigEndian.PutUint16(packet[len(packet)-len(p.Payload)-2:], f.id)
+	c.pending++
+	o.push(f)
+	if f.qos == 2 {
+		o.store.PutPacket(f.id, uuid, packet)
+	}
+	o.pump()
+	o.total.Add(uint64(len(p.Payload)))
+	return nil
+}
+
+// publishLoose writes a QoS 0 message to the connection, waiting for one as long as ctx lasts.
+func (o *outgoing) publishLoose(ctx context.Context, p Publication) error {
+	packet, err := encodePublish(p, 0)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	err = o.wait(ctx, func() bool { return o.link == nil })
+	l := o.link
+	o.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if !l.writeLoose(packet) {
+		o.lost.Add(1) // at most once: it is counted, not sent again
+		return nil
+	}
+	o.total.Add(uint64(len(p.Payload)))
+	return nil
+}
+
+// wait blocks, with mu held, while blocked returns true.
+func (o *outgoing) wait(ctx context.Context, blocked func() bool) error {
+	if !o.closed && !blocked() {
+		return nil
+	}
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.change.Broadcast()
+	})
+	defer stop()
+	for !o.closed && blocked() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		o.change.Wait()
+	}
+	if o.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// connected makes l the connection of the session and sends again what is in flight, in order [MQTT-4.4.0-1]. Where the
+// broker has no session, everything is published anew: a message whose PUBREL was due may already have been passed on, but
+// dropping it could lose it.
+func (o *outgoing) connected(l *link, sessionPresent bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !sessionPresent {
+		o.store.Reset()
+	}
+	for f := o.first; f != nil; {
+		next := f.next
+		f.onWire = false
+		if !sessionPresent {
+			o.renew(f)
+		}
+		f = next
+	}
+	o.link, o.unsent, o.open2 = l, o.first, 0
+	o.pump()
+	o.change.Broadcast()
+}
+
+// renew makes f as if it had never been sent.
+func (o *outgoing) renew(f *flight) {
+	if f.packet == nil { // only its PUBREL survived a restart, and the session that it belongs to is gone
+		o.remove(f)
+		return
+	}
+	f.sent, f.released = false, false
+	f.packet[0] &^= dupFlag
+	if f.qos == 2 {
+		o.store.PutPacket(f.id, f.uuid, f.packet)
+	}
+}
+
+// disconnected ends the use of l.
+func (o *outgoing) disconnected(l *link) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.link == l {
+		o.link = nil
+	}
+}
+
+// pump writes what is due, in order, as far as the limit at QoS 2 lets it.
+func (o *outgoing) pump() {
+	if o.link == nil {
+		return
+	}
+	for ; o.unsent != nil; o.unsent = o.unsent.next {
+		f := o.unsent
+		if f.released {
+			o.link.write(appendAck(nil, pubrelHeader, f.id), true)
+			f.onWire = true
+			continue
+		}
+		if f.qos == 2 {
+			if o.open2 >= o.limit2 {
+				return
+			}
+			o.open2++
+		}
+		if f.sent {
+			f.packet[0] |= dupFlag // [MQTT-3.3.1-1]
+		}
+		f.onWire = true
+		f.sent = o.link.write(f.packet, f.qos == 2) || f.sent
+	}
+}
+
+// answered handles a PUBACK, PUBREC or PUBCOMP. An answer to nothing in flight is left alone, but for a PUBREC: without a
+// PUBREL the broker would hold its message for ever.
+func (o *outgoing) answered(l *link, kind byte, id uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f := o.flights[id]
+	switch {
+	case kind == packets.Pubrec:
+		if f != nil && f.qos == 2 && !f.released {
+			f.released = true
+			o.store.PutPacket(id, "", appendAck(nil, pubrelHeader, id))
+			if f.onWire {
+				o.open2--
+			}
+		}
+		l.write(appendAck(nil, pubrelHeader, id), true) // [MQTT-4.3.3-1]
+		o.pump()
+	case f == nil:
+	case kind == packets.Puback && f.qos == 1:
+		o.complete(f)
+	case kind == packets.Pubcomp && f.released:
+		o.store.DelPacket(id)
+		o.complete(f)
+	}
+}
+
+func (o *outgoing) complete(f *flight) {
+	o.remove(f)
+	if f.call != nil {
+		f.call.finish()
+	}
+}
+
+// finish takes one off what the call waits for, with outgoing.mu held.
+func (c *call) finish() {
+	if c.pending--; c.pending == 0 {
+		close(c.done)
+	}
+}
+
+// await waits until the broker has completed all messages of the call.
+func (o *outgoing) await(ctx context.Context, c *call) error {
+	o.mu.Lock()
+	c.finish()
+	o.mu.Unlock()
+	select {
+	case <-c.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-o.ended:
+		return ErrClosed
+	}
+}
+
+// close ends every wait with [ErrClosed].
+func (o *outgoing) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		close(o.ended)
+	}
+	o.closed = true
+	o.change.Broadcast()
+}
+
+// nextID returns a free identifier, in turn, or 0.
+func (o *outgoing) nextID() uint16 {
+	for range 1 << 16 {
+		o.lastID++
+		if _, used := o.flights[o.lastID]; !used && o.lastID != 0 {
+			return o.lastID
+		}
+	}
+	return 0
+}
+
+// reserve returns an identifier for a SUBSCRIBE or UNSUBSCRIBE; release frees it.
+func (o *outgoing) reserve() uint16 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	id := o.nextID()
+	o.flights[id] = nil
+	return id
+}
+
+func (o *outgoing) release(id uint16) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.flights, id)
+}
+
+func (o *outgoing) push(f *flight) {
+	o.flights[f.id] = f
+	if f.prev = o.last; f.prev != nil {
+		f.prev.next = f
+	} else {
+		o.first = f
+	}
+	o.last = f
+	if o.unsent == nil {
+		o.unsent = f
+	}
+	o.count++
+	o.bytes += len(f.packet)
+}
+
+func (o *outgoing) remove(f *flight) {
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		o.first = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	} else {
+		o.last = f.prev
+	}
+	if o.unsent == f {
+		o.unsent = f.next
+	}
+	delete(o.flights, f.id)
+	o.count--
+	o.bytes -= len(f.packet)
+	o.change.Broadcast()
+}

@@ -1,0 +1,69 @@
+package mqtt
+
+import (
+	"time"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// Counters are messages that a session did not pass on, by reason, since New.
+type Counters struct {
+	LostOut  uint64 `json:"lost_out"` // published at QoS 0 and lost with a connection before they reached the socket
+	Overflow uint64 `json:"overflow"` // arrived at QoS 0 and dropped because the consumer was blocked
+	Unwanted uint64 `json:"unwanted"` // arrived for a filter that nobody subscribed to within 10 s
+	Bad      uint64 `json:"bad"`      // arrived and not readable for the marshaler
+	Echoes   uint64 `json:"echoes"`   // the session's own publications, kept out
+}
+
+// Counters returns what was not passed on.
+func (s *Session) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := Counters{
+		LostOut: s.lost + s.out.lost.Load(), Overflow: s.in.dropped.Load(), Unwanted: s.in.unwanted.Load(),
+		Bad: s.in.bad.Load(), Echoes: s.in.echo.count.Load(),
+	}
+	if s.link != nil {
+		c.LostOut += s.link.lost.Load()
+	}
+	return c
+}
+
+// Report implements [transports.Reporter].
+func (s *Session) Report() transports.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.report
+	r.BytesOut, r.BytesIn = s.out.total.Load(), s.in.total.Load()
+	if r.State == transports.Up && !s.pinged.IsZero() && time.Since(s.pinged) > stalledAfter {
+		r.State, r.Since, r.Detail = transports.Stalled, s.pinged, "the broker does not answer a ping"
+	}
+	return r
+}
+
+func (s *Session) setState(state transports.State, detail string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.report.State != state {
+		s.report.State, s.report.Since = state, time.Now()
+	}
+	s.report.Detail = detail
+}
+
+// attach makes l the connection that is reported on.
+func (s *Session) attach(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link, s.pinged, s.lastPing = l, time.Time{}, time.Now()
+	if s.connections++; s.connections > 1 {
+		s.report.Reconnects++
+	}
+	s.report.State, s.report.Since, s.report.Detail = transports.Up, time.Now(), ""
+}
+
+func (s *Session) detach(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.link, s.pinged = nil, time.Time{}
+	s.lost += l.lost.Load()
+}

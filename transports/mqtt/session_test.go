@@ -1,0 +1,153 @@
+package mqtt_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
+)
+
+// Does each QoS cross a real broker, in order, with its topic, flags and payload?
+func TestMessagesCrossAtEveryQoS(t *testing.T) {
+	broker := startMosquitto(t)
+	receiver := session(t, config(broker.url(), "receiver"), nil)
+	sender := session(t, config(broker.url(), "sender"), nil)
+	got := subscribe(t, receiver, "a/#")
+	for qos := range byte(3) {
+		var msgs []*message.Message
+		var want []string
+		for i := range 500 {
+			msgs = append(msgs, raw(fmt.Sprintf("a/%d", i%7), fmt.Sprintf("%d-%d", qos, i), qos))
+			want = append(want, fmt.Sprintf("%d-%d", qos, i))
+		}
+		before := got.len()
+		require.NoError(t, sender.Publish("", msgs...))
+		eventually(t, 5*time.Second, fmt.Sprintf("all messages at QoS %d", qos), func() bool { return got.len() >= before+500 })
+		assert.Equal(t, want, got.payloads()[before:])
+		assert.Equal(t, fmt.Sprint(qos), got.msgs[before].Metadata.Get(transports.MetaQoS))
+		assert.Equal(t, "a/0", got.msgs[before].Metadata.Get(transports.MetaTopic))
+	}
+}
+
+// Does what is published before the broker was ever reachable arrive when it comes up (pains 1)?
+func TestFirstConnectIsRetriedAndNothingIsLost(t *testing.T) {
+	broker := startMosquitto(t, "max_queued_messages 0")
+	broker.kill()
+	receiver, err := mqtt.New(config(broker.url(), "receiver"), nil, nil, discard())
+	require.NoError(t, err)
+	messages, err := receiver.Subscribe(context.Background(), "a")
+	require.NoError(t, err)
+	got := collect(messages)
+	require.NoError(t, receiver.Start(context.Background()))
+	defer receiver.Close()
+	sender := session(t, config(broker.url(), "sender"), nil)
+	published := make(chan error, 1)
+	ready := make(chan struct{})
+	const n = 10_000
+	go func() {
+		var msgs []*message.Message
+		for i := range n {
+			msgs = append(msgs, raw("a", fmt.Sprint(i), 1))
+		}
+		<-ready
+		published <- sender.Publish("", msgs...)
+	}()
+	eventually(t, 5*time.Second, "a report of the trouble", func() bool {
+		return receiver.Report().State == transports.Connecting && receiver.Report().Detail != ""
+	})
+	broker.start()
+	eventually(t, 10*time.Second, "the receiver is up", func() bool { return isUp(receiver) })
+	eventually(t, 10*time.Second, "the subscription", func() bool { // a probe that is answered proves the subscription
+		require.NoError(t, sender.Publish("", raw("a", "probe", 0)))
+		return got.len() > 0
+	})
+	eventually(t, 5*time.Second, "probes", func() bool { return got.len() > 0 })
+	close(ready)
+	require.NoError(t, <-published)
+	distinct := func() (out []string) {
+		for _, p := range got.payloads() {
+			if p != "probe" {
+				out = append(out, p)
+			}
+		}
+		return out
+	}
+	eventually(t, 20*time.Second, "all messages", func() bool { return len(distinct()) >= n })
+	for i, p := range distinct() {
+		require.Equal(t, fmt.Sprint(i), p)
+	}
+}
+
+// Is a message given back to the broker only after Ack, and delivered again, first, after Nack?
+func TestNackedMessageComesAgainBeforeAnyLaterOne(t *testing.T) {
+	broker := startMosquitto(t)
+	cfg := config(broker.url(), "receiver")
+	cfg.Window = 10
+	receiver := session(t, cfg, nil)
+	messages, err := receiver.Subscribe(context.Background(), "a")
+	require.NoError(t, err)
+	sender := session(t, config(broker.url(), "sender"), nil)
+	var msgs []*message.Message
+	for i := range 30 {
+		msgs = append(msgs, raw("a", fmt.Sprint(i), 1))
+	}
+	require.NoError(t, sender.Publish("", msgs...))
+	var held []*message.Message
+	for range 10 {
+		held = append(held, <-messages)
+	}
+	for i, msg := range held { // the window is full: settle it, with two Nacks
+		if i == 3 || i == 7 {
+			require.True(t, msg.Nack())
+		} else {
+			require.True(t, msg.Ack())
+		}
+	}
+	var order []string
+	for range 22 {
+		msg := <-messages
+		order = append(order, string(msg.Payload))
+		msg.Ack()
+	}
+	assert.Equal(t, []string{"3", "7", "10", "11"}, order[:4])
+	assert.Equal(t, "29", order[21])
+}
+
+// Is a retained message kept from coming again when a connection breaks and the session lives on?
+func TestReconnectDoesNotRedeliverRetained(t *testing.T) {
+	broker := startMosquitto(t)
+	p := startProxy(t, broker.address())
+	receiver := session(t, config("mqtt://"+p.address(), "receiver"), nil)
+	sender := session(t, config(broker.url(), "sender"), nil)
+	require.NoError(t, sender.Publish("", retained("r", "old", 1)))
+	got := subscribe(t, receiver, "r")
+	eventually(t, 5*time.Second, "the retained message", func() bool { return got.len() == 1 })
+	assert.Equal(t, "1", got.msgs[0].Metadata.Get(transports.MetaRetain))
+	for round := range uint64(3) {
+		p.cut()
+		eventually(t, 5*time.Second, "a reconnect", func() bool { return receiver.Report().Reconnects > round && isUp(receiver) })
+		require.NoError(t, sender.Publish("", raw("r", fmt.Sprint(round), 2)))
+		eventually(t, 5*time.Second, "a live message", func() bool { return got.len() >= int(round)+2 })
+	}
+	assert.Equal(t, []string{"old", "0", "1", "2"}, got.payloads())
+}
+
+// Does the bridge bit keep the retain flag of live messages, and a session's own messages away from it?
+func TestBridgeBitCarriesRetainAndKeepsEchoesOut(t *testing.T) {
+	broker := startMosquitto(t)
+	one := session(t, config(broker.url(), "one"), nil)
+	two := session(t, config(broker.url(), "two"), nil)
+	got := subscribe(t, one, "#")
+	require.NoError(t, one.Publish("", raw("x", "own", 1)))
+	require.NoError(t, two.Publish("", retained("x", "theirs", 1)))
+	eventually(t, 5*time.Second, "the other's message", func() bool { return got.len() > 0 })
+	assert.Equal(t, []string{"theirs"}, got.payloads())
+	assert.Equal(t, "1", got.msgs[0].Metadata.Get(transports.MetaRetain))
+}
