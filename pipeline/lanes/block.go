@@ -1,0 +1,182 @@
+package lanes
+
+import (
+	"os"
+	"slices"
+	"sort"
+
+	"github.com/weft-relay/weft/pipeline/frame"
+)
+
+// blockBytes is how much a block grows to: what a lane that lags reads at once, and how far apart the same Set is repeated.
+const blockBytes = 256 << 10
+
+// segment is one file of the journal.
+type segment struct {
+	number  uint64 // boot<<32 | count within the boot; its name
+	through uint64 // see header
+	path    string
+	file    *os.File // open only while it is written to
+	size    int64    // bytes that are written and count
+	live    int64    // bytes of messages that some lane still needs, as of the last look
+	doomed  bool     // no lane needed it at the last look
+	pairs   int      // pairs of block and lane that were live then; a new look pays when they have halved
+}
+
+// item is a message in memory.
+type item struct {
+	msg frame.Message
+	set *fanout
+	end int64 // where its record ends in the segment; 0 for QoS 0
+}
+
+// fanout is a set of lanes that messages are due in.
+type fanout struct {
+	id      uint64  // unique in the journal
+	given   []*Lane // as asked for
+	lanes   []*Lane // each once
+	bits    bitset
+	emitted bool // its Set record is in the open block
+}
+
+// bitset holds lane slots.
+type bitset []uint64
+
+func (b bitset) has(slot int) bool {
+	return slot>>6 < len(b) && b[slot>>6]>>(slot&63)&1 != 0
+}
+
+func (b *bitset) add(slot int) {
+	for slot>>6 >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[slot>>6] |= 1 << (slot & 63)
+}
+
+func (b *bitset) union(o bitset) {
+	for len(*b) < len(o) {
+		*b = append(*b, 0)
+	}
+	for i, w := range o {
+		(*b)[i] |= w
+	}
+}
+
+// block is a stretch of a segment that can be read by itself. Its messages are in memory while it is recent.
+type block struct {
+	seg         *segment
+	off, end    int64  // in the segment
+	first, last uint64 // Seq; last is 0 while nothing was published
+	lanes       bitset // that have messages here
+	pending     int    // messages encoded and not yet published: while there are any, items is the only copy
+	items       []item // nil when not in memory
+	loaded      bool   // items holds what is published
+	mem         int
+	dead        bool // deleted or merged into another one
+}
+
+// blockAt returns the index of the first block whose last message is seq or later.
+func (s *Store) blockAt(seq uint64) int {
+	return sort.Search(len(s.blocks), func(i int) bool { return s.blocks[i].last >= seq })
+}
+
+// remember counts b among the blocks in memory and lets go of the oldest ones beyond the limit.
+func (s *Store) remember(b *block, bytes int) {
+	if !b.loaded {
+		b.loaded = true
+		s.cached = append(s.cached, b)
+	}
+	b.mem += bytes
+	s.cachedBytes += bytes
+	for i := 0; s.cachedBytes > s.opts.MemoryBytes && i < len(s.cached); {
+		if c := s.cached[i]; c == b || c == s.enc.block || c.pending > 0 {
+			i++
+			continue
+		}
+		s.forgetItems(s.cached[i])
+		s.cached = slices.Delete(s.cached, i, i+1)
+	}
+}
+
+func (s *Store) forgetItems(b *block) {
+	s.cachedBytes -= b.mem
+	b.items, b.loaded, b.mem = nil, false, 0
+}
+
+// load reads a block back into memory. The caller holds no lock; it looks again afterwards.
+func (s *Store) load(b *block) {
+	s.files.RLock()
+	items, err := s.readBlock(b)
+	s.files.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b.dead || b.loaded {
+		return
+	}
+	if err != nil {
+		s.log.Error("journal cannot be read; the messages there are dropped", "segment", b.seg.path, "error", err)
+	}
+	mem := 0
+	for i := range items {
+		mem += memoryOf(&items[i].msg)
+	}
+	b.items = items
+	s.remember(b, mem)
+}
+
+// memoryOf is about what a message takes in memory.
+func memoryOf(m *frame.Message) int { return len(m.Topic) + len(m.Payload) + 128 }
+
+func (s *Store) readBlock(b *block) ([]item, error) {
+	f, err := os.Open(b.seg.path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	buf := make([]byte, b.end-b.off)
+	n, err := f.ReadAt(buf, b.off)
+	if n < len(buf) {
+		return s.decodeBlock(b, buf[:n]), err
+	}
+	return s.decodeBlock(b, buf), nil
+}
+
+// decodeBlock returns the messages of a block. The payloads alias buf. It needs no lock: a lane's slot never changes.
+func (s *Store) decodeBlock(b *block, buf []byte) []item {
+	var items []item
+	topic := ""
+	sets := map[uint64]*fanout{}
+	scan(buf, seedOf(b.seg.number), func(_ int, t recordType, body []byte) {
+		switch t {
+		case recSet:
+			if set := s.parseSet(body); set != nil {
+				sets[set.id] = set
+			}
+		case recMessage:
+			m, set, _, ok := parseMessage(body, topic)
+			if ok && sets[set] != nil && m.Seq >= b.first && m.Seq <= b.last {
+				items = append(items, item{msg: m, set: sets[set]})
+				topic = m.Topic
+			}
+		}
+	}, func(int, int) {})
+	return items
+}
+
+// parseSet reads a Set record. Lanes that are gone are not in it.
+func (s *Store) parseSet(body []byte) *fanout {
+	f := fields{b: body}
+	set := &fanout{id: f.u64()}
+	s.namesMu.RLock()
+	defer s.namesMu.RUnlock()
+	for f.more() {
+		if l := s.byID[f.u64()]; l != nil {
+			set.lanes = append(set.lanes, l)
+			set.bits.add(l.slot)
+		}
+	}
+	if f.bad {
+		return nil
+	}
+	return set
+}

@@ -1,0 +1,158 @@
+package lanes
+
+import (
+	"math/bits"
+	"os"
+	"slices"
+	"time"
+)
+
+// collectGarbage removes what no lane needs any more, and what is too old, as long as the store is open.
+func (s *Store) collectGarbage() {
+	// Longer than the flush period: a segment goes only after the acknowledgements that freed it are written.
+	tick := time.NewTicker(4 * s.opts.FlushPeriod)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.dropOld()
+			s.removeFiles(s.dropDead(false))
+			if run := s.sparse(); len(run) > 1 {
+				if err := s.merge(run); err != nil {
+					s.log.Warn("journal not compacted", "data_dir", s.dir, "error", err)
+				}
+			}
+			s.reportDrops()
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// dropOld drops what is too old in lanes that nobody reads.
+func (s *Store) dropOld() {
+	s.mu.Lock()
+	lanes := slices.Clone(s.lanes)
+	s.mu.Unlock()
+	for _, l := range lanes {
+		s.mu.Lock()
+		idle := l.limits.Age <= 0 || l.removed || l.durable.unread+l.volatile.unread == 0 || time.Since(l.headTime) < l.limits.Age
+		s.mu.Unlock()
+		if !idle {
+			l.Stats() // looks at the head of the lane, which drops it if it is too old
+		}
+	}
+}
+
+// lows returns, for each lane slot, the first sequence number that the lane may still need.
+func (s *Store) lows() []uint64 {
+	lows := make([]uint64, len(s.lanes))
+	for i, l := range s.lanes {
+		lows[i] = l.low()
+	}
+	return lows
+}
+
+// needs counts the lanes that may still need something of the block.
+func (b *block) needs(lows []uint64) (n int) {
+	for i, w := range b.lanes {
+		for ; w != 0; w &= w - 1 {
+			if lows[i<<6+bits.TrailingZeros64(w)] <= b.last {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// pairs counts, for each segment, the pairs of its blocks and the lanes that may need them.
+func (s *Store) pairs() map[*segment]int {
+	lows := s.lows()
+	pairs := make(map[*segment]int, len(s.segs))
+	for _, b := range s.blocks {
+		pairs[b.seg] += b.needs(lows)
+	}
+	return pairs
+}
+
+// complete reports whether nothing will be written to the segment any more.
+func (s *Store) complete(seg *segment) bool {
+	return seg.number < s.enc.seg.number && seg != s.torn && (s.flying == nil || seg != s.flying.seg)
+}
+
+// dropDead takes out of the journal the segments that no lane needs, and returns their files. One is first seen dead, and
+// taken out the next time. At start (now) that is once, except for the newest, which has the state of everything.
+func (s *Store) dropDead(now bool) (paths []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pairs := s.pairs()
+	gone := map[*segment]bool{}
+	for i, seg := range s.segs {
+		if pairs[seg] > 0 || !now && !s.complete(seg) || now && i == len(s.segs)-1 {
+			continue
+		}
+		if seg.doomed || now {
+			gone[seg] = true
+			paths = append(paths, seg.path)
+		}
+		seg.doomed = true
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	s.segs = slices.DeleteFunc(s.segs, func(seg *segment) bool { return gone[seg] })
+	s.blocks = slices.DeleteFunc(s.blocks, func(b *block) bool {
+		if gone[b.seg] {
+			s.bury(b)
+		}
+		return gone[b.seg]
+	})
+	return paths
+}
+
+// bury takes a block out of memory for good.
+func (s *Store) bury(b *block) {
+	b.dead = true
+	if b.loaded {
+		s.forgetItems(b)
+		s.cached = slices.DeleteFunc(s.cached, func(c *block) bool { return c == b })
+	}
+}
+
+func (s *Store) removeFiles(paths []string) {
+	for _, path := range paths {
+		if err := os.Remove(path); err != nil {
+			s.log.Warn("journal segment not removed", "error", err)
+		}
+	}
+}
+
+// reportDrops logs what lanes have dropped since the last report, once every ten seconds at most.
+func (s *Store) reportDrops() {
+	now := time.Now()
+	if now.Sub(s.reported) < 10*time.Second {
+		return
+	}
+	s.reported = now
+	type report struct {
+		lane, reason string
+		n            uint64
+	}
+	var reports []report
+	s.mu.Lock()
+	for _, l := range s.lanes {
+		for reason, n := range l.dropped {
+			if n > l.told[reason] && !l.removed {
+				reports = append(reports, report{orphanName(l), reason, n - l.told[reason]})
+				if l.told == nil {
+					l.told = map[string]uint64{}
+				}
+				l.told[reason] = n
+			}
+		}
+	}
+	s.mu.Unlock()
+	for _, r := range reports {
+		s.log.Warn("messages dropped", "lane", r.lane, "reason", r.reason, "messages", r.n)
+	}
+}
