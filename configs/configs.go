@@ -96,6 +96,9 @@ func LoadNode(path string) (name, dataDir string, err error) {
 	return doc.Node, doc.DataDir, d.err()
 }
 
+// CheckNode says what is wrong with a node's name.
+func CheckNode(name string) error { return checkName("node", name) }
+
 func read(path string) ([]byte, error) {
 	source, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -12,7 +12,7 @@ import (
 )
 
 // maxSource bounds a configuration file, in bytes.
-const maxSource = 4 << 20
+const maxSource = 1 << 20
 
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 

@@ -145,7 +145,7 @@ func (q *queue) Validate() error {
 
 // Admin is the HTTP service in which a node answers about itself: health, metrics, status.
 type Admin struct {
-	Listen string `yaml:"listen" weft:"address"` // HOST:PORT
+	Listen string `yaml:"listen" weft:"address"` // HOST:PORT; empty for no service
 }
 
 // SetDefaults listens on loopback.

@@ -26,7 +26,7 @@ var layers = []string{"cmd", "plugins", "configs", "pipeline", "transports", "ma
 // arrows says which folders of the module a folder may import, itself and what is under it always included.
 // "transports/*" is every transport; "transports" alone is the contract. The longest matching folder counts.
 var arrows = map[string][]string{
-	"cmd":          {"plugins", "configs", "pipeline"},
+	"cmd":          {"plugins", "configs", "pipeline", "matching"},
 	"plugins":      {"configs", "transports", "transports/*"},
 	"configs":      {"pipeline", "matching"},
 	"pipeline":     {"transports", "matching"},

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-relay/weft/matching"
+)
+
+func newMatch() *cobra.Command {
+	return &cobra.Command{
+		Use:   "match FILTER TOPIC...",
+		Short: "Say which topics match a filter",
+		Long: `Match prints the topics that match the MQTT topic filter, one a line. As with grep the exit status is 0 when at least one
+matches, 1 when none does, and 2 when the filter or a topic is not valid.`,
+		Example: "  weft match 'doors/+/state' doors/front/state doors/front\n  weft match '#' '$SYS/uptime'",
+		Args:    cobra.MinimumNArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			filter, topics := args[0], args[1:]
+			if err := matching.ValidateInterest(filter); err != nil {
+				return usageError{err}
+			}
+			for _, topic := range topics {
+				if err := matching.ValidateTopic(topic); err != nil {
+					return usageError{err}
+				}
+			}
+			found := errQuiet
+			for _, topic := range topics {
+				if matching.Match(filter, topic) {
+					fmt.Fprintln(cmd.OutOrStdout(), topic)
+					found = nil
+				}
+			}
+			return found
+		},
+	}
+}

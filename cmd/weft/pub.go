@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-relay/weft/matching"
+	"github.com/weft-relay/weft/plugins"
+)
+
+// maxLine is the longest line that `weft pub -l` takes, in bytes.
+const maxLine = 16 << 20
+
+// pubWait is how long `weft pub` waits for a broker unless told otherwise.
+const pubWait = 10 * time.Second
+
+type pubFlags struct {
+	clientFlags
+	message plugins.Message
+	text    string
+	empty   bool
+	lines   bool
+}
+
+func newPub(g *globals) *cobra.Command {
+	f := &pubFlags{}
+	cmd := &cobra.Command{
+		Use:   "pub -t TOPIC (-m MESSAGE | -n | -l)",
+		Short: "Publish a message to a broker",
+		Long: `Pub publishes to the broker of this node, or to the one that --url names. At QoS 1 and 2 it ends when the broker has taken
+everything over.`,
+		Example: `  weft pub -t doors/front -m open
+  weft pub -t doors/front -n -r                        delete the retained message
+  tail -f log | weft pub -t log -l --url mqtt://127.0.0.1:1884`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := matching.ValidateTopic(f.message.Topic); err != nil {
+				return usageError{err}
+			}
+			return f.run(cmd, g, func(ctx context.Context, c *plugins.Client) error {
+				return f.publish(ctx, c, cmd.InOrStdin())
+			})
+		},
+	}
+	f.add(cmd, 0, "give up after `time`, such as 5s (default 10s; with -l none)")
+	flags := cmd.Flags()
+	flags.StringVarP(&f.message.Topic, "topic", "t", "", "`topic` to publish on")
+	flags.StringVarP(&f.text, "message", "m", "", "`message` to publish")
+	flags.BoolVarP(&f.empty, "null", "n", false, "publish an empty message")
+	flags.BoolVarP(&f.lines, "lines", "l", false, "publish each line of standard input")
+	flags.BoolVarP(&f.message.Retain, "retain", "r", false, "have the broker keep the message for later subscribers")
+	cmd.MarkFlagsOneRequired("message", "null", "lines")
+	cmd.MarkFlagsMutuallyExclusive("message", "null", "lines")
+	_ = cmd.MarkFlagRequired("topic") // fails only for a flag that is not there
+	return cmd
+}
+
+func (f *pubFlags) publish(ctx context.Context, c *plugins.Client, in io.Reader) error {
+	m := f.message
+	m.QoS = f.qos
+	if !f.lines {
+		if f.wait == 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, pubWait, errTooLong)
+			defer cancel()
+		}
+		m.Payload = []byte(f.text)
+		return c.Publish(ctx, m)
+	}
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		m.Payload = []byte(lines.Text()) // a copy: the scanner uses its buffer again
+		if err := c.Publish(ctx, m); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("a line of more than %d bytes", maxLine)
+	}
+	return lines.Err()
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-relay/weft/configs"
+)
+
+// The exit statuses, beside 0.
+const (
+	statusError = 1
+	statusUsage = 2
+)
+
+// errQuiet ends a command with status 1 and without a word: the status is the answer.
+var errQuiet = errors.New("no")
+
+// usageError is a command line that cannot be obeyed.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// globals are the flags that every command has.
+type globals struct {
+	config    string // path of the configuration file
+	logLevel  string
+	logFormat string
+}
+
+// execute runs one command line and returns the exit status.
+func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	understood := false // cobra does not mark the errors that are about the command line
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		err := cmd.ValidateRequiredFlags()
+		understood = err == nil
+		return err
+	}
+	cmd, err := root.ExecuteContextC(ctx)
+	var usage usageError
+	var problems configs.Problems
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errQuiet):
+		return statusError
+	case !understood || errors.As(err, &usage):
+		fmt.Fprintf(errOut, "weft: %v\nTry: %s --help\n", err, cmd.CommandPath())
+		return statusUsage
+	case errors.As(err, &problems):
+		fmt.Fprintln(errOut, problems) // each begins with its file and line
+		return statusError
+	}
+	fmt.Fprintf(errOut, "weft: %v\n", err)
+	return statusError
+}
+
+func newRoot() *cobra.Command {
+	g := &globals{}
+	root := &cobra.Command{
+		Use:   "weft",
+		Short: "Join MQTT brokers into one distributed broker",
+		Long: `Weft joins MQTT brokers into one distributed broker. Beside each site's broker runs one relay: it takes the messages
+that other sites have asked for out of its broker, carries them over the network of its owner's choice, and puts them
+into the other sites' brokers.`,
+		Example: `  weft init                    write weft.yaml and an identity
+  weft check weft.yaml         say what is wrong with it
+  weft sub -t '#' -v           watch this node's broker`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVarP(&g.config, "config", "c", "weft.yaml", "configuration `file`")
+	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")
+	flags.StringVar(&g.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
+	root.AddCommand(
+		newRun(g), newCheck(g), newDemo(), newInit(), newID(g), newStatus(g), newMatch(), newPub(g), newSub(g), newVersion(),
+	)
+	return root
+}

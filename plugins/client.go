@@ -1,0 +1,96 @@
+package plugins
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
+)
+
+// Client is an MQTT client of a broker, with a clean session: for people who look and try.
+type Client struct{ session *mqtt.Session }
+
+// Message is an MQTT application message.
+type Message struct {
+	Topic   string
+	Payload []byte
+	QoS     byte // 0, 1 or 2
+	Retain  bool
+}
+
+// NewClient returns a client of the broker at the URL, mqtt://[USER:PASSWORD@]HOST[:PORT]. It connects in Start.
+func NewClient(url string, log *slog.Logger) (*Client, error) {
+	return newClient(mqtt.Config{URL: url}, log)
+}
+
+// NewNodeClient returns a client of the broker that the file's node stands beside.
+func NewNodeClient(file *configs.File, log *slog.Logger) (*Client, error) {
+	config := file.Broker.(*Broker).Config
+	config.ClientID = "" // the node's own session must not be taken over
+	return newClient(config, log)
+}
+
+func newClient(config mqtt.Config, log *slog.Logger) (*Client, error) {
+	session, err := mqtt.New(config, nil, nil, log)
+	return &Client{session}, err
+}
+
+// Start begins connecting, and goes on until Close.
+func (c *Client) Start(ctx context.Context) error { return c.session.Start(ctx) }
+
+// Close disconnects.
+func (c *Client) Close() error { return c.session.Close() }
+
+// Publish returns when the broker has taken the message over; at QoS 0, when it was sent. It waits for a connection. When the
+// context ends first, the error says what keeps the broker away.
+func (c *Client) Publish(ctx context.Context, m Message) error {
+	msg := message.NewMessageWithContext(ctx, "", m.Payload)
+	msg.Metadata.Set(transports.MetaQoS, strconv.Itoa(int(m.QoS)))
+	if m.Retain {
+		msg.Metadata.Set(transports.MetaRetain, "1")
+	}
+	return c.explain(c.session.Publish(m.Topic, msg))
+}
+
+// Subscribe calls deliver for each message whose topic matches one of the filters, in order, until it returns false or the
+// context ends; then Subscribe returns nil.
+func (c *Client) Subscribe(ctx context.Context, filters []string, qos byte, deliver func(Message) bool) error {
+	wanted := make(map[string]byte, len(filters))
+	for _, filter := range filters {
+		wanted[filter] = qos
+	}
+	incoming, err := c.session.SubscribeAll(ctx, wanted)
+	if err != nil {
+		return c.explain(err)
+	}
+	for msg := range incoming {
+		level, _ := strconv.Atoi(msg.Metadata.Get(transports.MetaQoS))
+		more := deliver(Message{
+			Topic:   msg.Metadata.Get(transports.MetaTopic),
+			Payload: msg.Payload,
+			QoS:     byte(level),
+			Retain:  msg.Metadata.Get(transports.MetaRetain) != "",
+		})
+		msg.Ack()
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (c *Client) explain(err error) error {
+	if report := c.session.Report(); err != nil && report.Detail != "" {
+		return fmt.Errorf("%w: %s", err, report.Detail)
+	}
+	return err
+}
+
+// Connected says whether there is a connection now.
+func (c *Client) Connected() bool { return c.session.Report().State == transports.Up }

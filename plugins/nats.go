@@ -1,0 +1,23 @@
+package plugins
+
+import (
+	"log/slog"
+	"path/filepath"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/nats"
+)
+
+// newNATS fills in what the node knows. An embedded server keeps its streams in the node's data directory unless told otherwise.
+func newNATS(c *nats.Config, n node, log *slog.Logger) (transports.Transport, error) {
+	config := *c
+	config.Node, config.Follow = n.name, n.peers
+	if config.Embedded.StoreDir == "" {
+		config.Embedded.StoreDir = filepath.Join(n.dataDir, n.transport)
+	}
+	t, err := nats.New(config, log)
+	if err != nil {
+		return nil, err // not t, which would be an interface that is not nil
+	}
+	return t, nil
+}

@@ -1,0 +1,95 @@
+// Package plugins is the list of what is built into this weft. It holds adapters only: each gives a transport or the broker
+// side what a configuration file says, and what the node knows besides.
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/transports"
+)
+
+// builtIn is every type of transport that a configuration file may name: one line each.
+var builtIn = []plugin{
+	define("nats", needsKey, newNATS),
+}
+
+// Whether a peer must have a key to be reached over a type of transport.
+const needsKey = true
+
+// plugin is a type of transport with its constructor, which does no I/O beyond reading the key files it is told of.
+type plugin struct {
+	configs.TransportType
+	build func(config any, n node, log *slog.Logger) (transports.Transport, error)
+}
+
+// node is what a transport needs to know of the node that it serves.
+type node struct {
+	name      string
+	dataDir   string
+	peers     []string // by their names on the transport
+	transport string   // the name of this transport in the configuration
+}
+
+func define[C any](name string, needsKey bool, build func(*C, node, *slog.Logger) (transports.Transport, error)) plugin {
+	return plugin{
+		configs.TransportType{Name: name, NeedsKey: needsKey, Config: func() any { return new(C) }},
+		func(config any, n node, log *slog.Logger) (transports.Transport, error) {
+			return build(config.(*C), n, log)
+		},
+	}
+}
+
+// Types is what a configuration file may use.
+func Types() configs.Types {
+	types := configs.Types{Broker: func() any { return new(Broker) }}
+	for _, p := range builtIn {
+		types.Transports = append(types.Transports, p.TransportType)
+	}
+	return types
+}
+
+// Load reads a configuration file. The error is configs.Problems.
+func Load(path string) (*configs.File, error) { return configs.Load(path, Types()) }
+
+// Transports builds the file's transports, by name. It connects to nothing. The error names every one that cannot be built.
+func Transports(file *configs.File, log *slog.Logger) (map[string]transports.Transport, error) {
+	built := make(map[string]transports.Transport, len(file.Transports))
+	var errs []error
+	for _, t := range file.Transports {
+		var err error
+		if built[t.Name], err = build(file, t, log); err != nil {
+			errs = append(errs, fmt.Errorf("transports.%s: %w", t.Name, err))
+		}
+	}
+	return built, errors.Join(errs...)
+}
+
+func build(file *configs.File, t configs.Transport, log *slog.Logger) (transports.Transport, error) {
+	for _, p := range builtIn {
+		if p.Name == t.Type {
+			return p.build(t.Config, newNode(file, t, p.NeedsKey), log.With("transport", t.Name))
+		}
+	}
+	return nil, fmt.Errorf("unknown type %q", t.Type)
+}
+
+func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
+	n := node{name: file.Node.Node, dataDir: file.Node.DataDir, transport: t.Name}
+	for _, p := range file.Node.Peers {
+		if p.Key != nil || !needsKey {
+			n.peers = append(n.peers, p.On(t.Name))
+		}
+	}
+	return n
+}
+
+// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built.
+func Check(file *configs.File) error {
+	log := slog.New(slog.DiscardHandler)
+	_, broker := NewBroker(file, nil, log)
+	_, others := Transports(file, log)
+	return errors.Join(broker, others)
+}
