@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -156,7 +157,7 @@ func (l *load) pause(ctx context.Context, length time.Duration, sender <-chan st
 // cpu returns the CPU time of every process so far, this program's last.
 func (s *site) cpu() ([]usage, error) {
 	used := make([]usage, 0, len(s.processes)+1)
-	for _, p := range append(s.processes[:len(s.processes):len(s.processes)], &process{name: loadProcess, pid: os.Getpid()}) {
+	for _, p := range append(slices.Clip(s.processes), &process{name: loadProcess, pid: os.Getpid()}) {
 		spent, err := cpuTime(p.pid)
 		if err != nil {
 			return nil, errors.Join(err, p.alive())
