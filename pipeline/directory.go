@@ -60,14 +60,10 @@ func (d *directory) stop() {
 	d.done.Wait()
 }
 
-// reannounce is how often the profile is stored again, for a directory that has lost it.
-const reannounce = 5 * time.Minute
-
 // announce keeps the directory's copy of our profile at least as new as this process. The version is the time, so that it
 // grows over restarts; where the clock has gone back, the directory's own copy tells.
 func (d *directory) announce(ctx context.Context, own <-chan uint64) {
-	version := uint64(time.Now().UnixMilli())
-	for {
+	for version := uint64(time.Now().UnixMilli()); ; {
 		retry(ctx, d.log, "announcing the profile", func() error {
 			data, err := profile.Encode(d.id, d.node, version, d.entries)
 			if err != nil {
@@ -75,20 +71,15 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 			}
 			return d.transport.Announce(ctx, data)
 		})
-		again := time.NewTimer(reannounce)
-		for due := false; !due; {
+		found := version
+		for found <= version {
 			select {
 			case <-ctx.Done():
-				again.Stop()
 				return
-			case <-again.C:
-				due = true
-			case found := <-own:
-				if due = found > version; due {
-					version = found + 1
-				}
+			case found = <-own:
 			}
 		}
+		version = found + 1
 	}
 }
 

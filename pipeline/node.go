@@ -27,13 +27,16 @@ type Broker interface {
 	SubscribeAll(ctx context.Context, filters map[string]byte) (<-chan *message.Message, error)
 }
 
+// Transports are the configured transports by name.
+type Transports map[string]transports.Transport
+
 // Node is one relay, assembled. Whoever starts it stops it, once.
 type Node struct {
 	cfg        Config
 	id         *identity.Identity
 	store      *lanes.Store
 	broker     Broker
-	transports map[string]transports.Transport
+	transports Transports
 	log        *slog.Logger
 	started    time.Time
 
@@ -45,11 +48,11 @@ type Node struct {
 	dead        *deadLetters
 
 	outRouter, deliverRouter, inRouter *router
-	running                            []func() error // how to stop what was started, in order
+	running                            []func() error // how to stop what was started: last first
 }
 
 // New assembles a node of its parts, which it starts and stops.
-func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts map[string]transports.Transport, log *slog.Logger) (*Node, error) {
+func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, log *slog.Logger) (*Node, error) {
 	n := &Node{
 		cfg: cfg, id: id, store: store, broker: broker, transports: ts, log: log,
 		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker},
@@ -192,9 +195,9 @@ func sourceFilters(routes []Route) map[string]byte {
 	return filters
 }
 
-// Start starts everything in order: the broker, the transports, the directories, then the routers from the far end to the
-// near one, so that nothing is taken in before it can go on. The function died is called when a router ends by itself.
-// On an error everything that was started is stopped.
+// Start starts everything: first what takes messages in, so that the broker's session has its subscriptions from the first
+// moment (the lanes keep what comes), then the broker, the transports, the directories, and the routers that need them. The
+// function died is called when a router ends by itself. On an error everything that was started is stopped.
 func (n *Node) Start(ctx context.Context, died func(error)) error {
 	n.started = time.Now()
 	err := n.start(ctx, died)
@@ -205,6 +208,9 @@ func (n *Node) Start(ctx context.Context, died func(error)) error {
 }
 
 func (n *Node) start(ctx context.Context, died func(error)) error {
+	if err := n.startRouter(ctx, n.outRouter, died); err != nil {
+		return err
+	}
 	if err := n.broker.Start(ctx); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
@@ -220,41 +226,43 @@ func (n *Node) start(ctx context.Context, died func(error)) error {
 		d.start()
 		n.running = append(n.running, func() error { d.stop(); return nil })
 	}
-	for _, r := range []*router{n.inRouter, n.deliverRouter, n.outRouter} {
-		if len(r.Handlers()) == 0 {
-			continue
-		}
-		if err := r.start(ctx, died); err != nil {
+	for _, r := range []*router{n.inRouter, n.deliverRouter} {
+		if err := n.startRouter(ctx, r, died); err != nil {
 			return err
 		}
 		n.running = append(n.running, r.stop)
-		if r == n.deliverRouter {
-			n.running = append(n.running, n.drain)
-		}
 	}
 	return nil
+}
+
+// startRouter starts a router unless it has nothing to do, for then it would end at once.
+func (n *Node) startRouter(ctx context.Context, r *router, died func(error)) error {
+	if len(r.Handlers()) == 0 {
+		return nil
+	}
+	return r.start(ctx, died)
+}
+
+// Stop stops everything: first what takes messages in; the lanes drain; then the rest, in the reverse order of its start.
+func (n *Node) Stop(context.Context) error {
+	errs := []error{n.outRouter.stop()}
+	n.drain()
+	for _, stop := range slices.Backward(n.running) {
+		errs = append(errs, stop())
+	}
+	n.running = nil
+	return errors.Join(errs...)
 }
 
 // drainTime is how long a stopping node goes on emptying its lanes, for the sake of the QoS 0 messages, which are in memory only.
 const drainTime = 3 * time.Second
 
 // drain waits until the lanes are empty or drainTime is over.
-func (n *Node) drain() error {
+func (n *Node) drain() {
 	deadline := time.Now().Add(drainTime)
 	for _, d := range n.deliveries {
 		for d.lane.Stats().Depth > 0 && time.Now().Before(deadline) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
-	return nil
-}
-
-// Stop stops everything in the reverse order: nothing more is taken in, the lanes drain, what is under way ends.
-func (n *Node) Stop(context.Context) error {
-	var errs []error
-	for _, stop := range slices.Backward(n.running) {
-		errs = append(errs, stop())
-	}
-	n.running = nil
-	return errors.Join(errs...)
 }

@@ -42,14 +42,18 @@ func (r *router) start(ctx context.Context, died func(error)) error {
 	case <-r.Running():
 		return nil
 	case err := <-r.done:
+		r.done <- err // for stop
 		return fmt.Errorf("router %s: %w", r.name, err)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// stop closes the router and waits for it.
+// stop closes the router and waits for it, if it was started.
 func (r *router) stop() error {
+	if !r.IsRunning() {
+		return nil
+	}
 	err := r.Close()
 	<-r.done
 	if err != nil {

@@ -10,17 +10,20 @@ import (
 
 // Status is a running node's account of itself: the JSON of `weft status` and of the admin API.
 type Status struct {
-	Node       string                       `json:"node"`
-	Key        string                       `json:"key"`
-	Started    time.Time                    `json:"started"`
-	Problems   []string                     `json:"problems,omitempty"` // why the node is not ready, in plain words
-	Broker     transports.Report            `json:"broker"`
-	Transports map[string]transports.Report `json:"transports"`
-	Peers      []PeerStatus                 `json:"peers"`
-	Lanes      []LaneStatus                 `json:"lanes"`
-	Outgoing   Outgoing                     `json:"outgoing"`
-	Incoming   Incoming                     `json:"incoming"`
+	Node       string            `json:"node"`
+	Key        string            `json:"key"`
+	Started    time.Time         `json:"started"`
+	Problems   []string          `json:"problems,omitempty"` // why the node is not ready, in plain words
+	Broker     Report            `json:"broker"`
+	Transports map[string]Report `json:"transports"`
+	Peers      []PeerStatus      `json:"peers"`
+	Lanes      []LaneStatus      `json:"lanes"`
+	Outgoing   Outgoing          `json:"outgoing"`
+	Incoming   Incoming          `json:"incoming"`
 }
+
+// Report is a transport's or the broker's own account of itself.
+type Report = transports.Report
 
 // PeerStatus is what is known of a peer over one transport.
 type PeerStatus struct {
@@ -62,7 +65,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Node: n.cfg.Node, Key: identity.FormatKey(n.id.Public()), Started: n.started,
 		Broker:     n.broker.Report(),
-		Transports: make(map[string]transports.Report, len(n.transports)),
+		Transports: make(map[string]Report, len(n.transports)),
 		Outgoing:   Outgoing{Taken: n.out.taken.Load(), Unwanted: n.out.unwanted.Load(), DeadLetters: n.dead.count.Load()},
 		Incoming:   Incoming{Delivered: n.in.delivered.Load(), Bytes: n.in.bytes.Load(), Refused: n.in.refused.all()},
 	}
@@ -82,7 +85,7 @@ func (n *Node) Status() Status {
 	return s
 }
 
-func (s *Status) addProblem(what string, r transports.Report) {
+func (s *Status) addProblem(what string, r Report) {
 	if r.State == transports.Up {
 		return
 	}

@@ -90,7 +90,8 @@ type Announcement struct {
 
 // Directory is a transport that keeps profiles.
 type Directory interface {
-	// Announce stores this node's profile, replacing the last one. It returns when the directory has it.
+	// Announce stores this node's profile, replacing the last one, and returns when the directory has it. A transport whose
+	// directory has lost it puts it back by itself.
 	Announce(ctx context.Context, profile []byte) error
 	// Watch delivers the profiles that the directory holds and then every change, until ctx ends, over any number of
 	// reconnects. The latest profile of a node may be delivered more than once.

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/dig"
+
+	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/plugins"
+)
+
+func newRun(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the node",
+		Long: `Run runs the node until SIGTERM or SIGINT, then drains and stops in order. It starts whatever is out of reach, and keeps
+trying. On SIGHUP it reads the file again: with an error in it the node goes on as it was, else it stops in order and
+starts anew with the new file; what is queued stays queued.`,
+		Example: `  weft run
+  weft run -c alice.yaml --log-format json
+  kill -HUP PID    take up a changed file`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := g.logger(cmd.ErrOrStderr(), slog.LevelInfo)
+			if err != nil {
+				return err
+			}
+			slog.SetDefault(log)
+			file, err := plugins.Load(g.config)
+			if err != nil {
+				return err
+			}
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			for file != nil && err == nil {
+				file, err = runNode(cmd.Context(), g.config, file, hangup, log)
+			}
+			return err
+		},
+	}
+}
+
+// runNode runs a node until it is told to stop or dies, or until the configuration file has changed: then it returns the new one.
+func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) (next *configs.File, err error) {
+	app := newApp(file, log)
+	if err := app.Err(); err != nil {
+		return nil, dig.RootCause(err) // what fx says around it is about functions
+	}
+	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := app.Start(startCtx); err != nil {
+		return nil, err
+	}
+	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
+	ended := app.Wait()
+	for next == nil {
+		select {
+		case <-hangup:
+			if next, err = reread(path, log); next == nil {
+				log.Error("configuration not taken up, the node goes on as it was", "error", err)
+			}
+			continue
+		case signal := <-ended:
+			err = fmt.Errorf("the node died, see the log: status %d", signal.ExitCode)
+		case <-ctx.Done():
+			err = nil
+		}
+		break
+	}
+	log.Info("node stops: no more is taken in, the lanes drain")
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
+	defer cancel()
+	if stopErr := app.Stop(stopCtx); stopErr != nil {
+		return nil, errors.Join(err, stopErr)
+	}
+	return next, err
+}
+
+// reread reads the file again and builds what it asks for.
+func reread(path string, log *slog.Logger) (*configs.File, error) {
+	file, err := plugins.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := plugins.Check(file); err != nil {
+		return nil, err
+	}
+	log.Info("configuration read again")
+	return file, nil
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/plugins"
+)
+
+func newStatus(g *globals) *cobra.Command {
+	var asJSON bool
+	var address string
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Ask a running node how it is",
+		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors.
+It exits with status 1 when the node has a problem.`,
+		Example: `  weft status
+  weft status -c alice.yaml --json
+  weft status --address 127.0.0.1:9883`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if address == "" {
+				file, err := plugins.Load(g.config)
+				if err != nil {
+					return err
+				}
+				if address = file.Admin.Listen; address == "" {
+					return fmt.Errorf("%s: no admin address; add admin: {listen: 127.0.0.1:9883} and start the node again", g.config)
+				}
+			}
+			body, err := fetchStatus(cmd.Context(), address)
+			if err != nil {
+				return err
+			}
+			var s pipeline.Status
+			if err := json.Unmarshal(body, &s); err != nil {
+				return fmt.Errorf("%s answers with something that is no status: %w", address, err)
+			}
+			if asJSON {
+				_, err = cmd.OutOrStdout().Write(body)
+			} else {
+				err = printStatus(cmd.OutOrStdout(), &s)
+			}
+			if err == nil && len(s.Problems) > 0 {
+				err = errQuiet
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /api/v1/status")
+	cmd.Flags().StringVar(&address, "address", "", "admin `address` of the node, instead of the file's")
+	return cmd
+}
+
+func fetchStatus(ctx context.Context, address string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/status", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", address, resp.Status)
+	}
+	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+}
+
+func printStatus(out io.Writer, s *pipeline.Status) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "node\t%s\tsince %s\n", s.Node, s.Started.Format(time.DateTime))
+	printReport(w, "broker", s.Broker)
+	for _, name := range slices.Sorted(maps.Keys(s.Transports)) {
+		printReport(w, "transport "+name, s.Transports[name])
+	}
+	for _, p := range s.Peers {
+		fmt.Fprintf(w, "peer %s\tover %s\t%s\n", p.Name, p.Transport, wishes(p))
+	}
+	for i := range s.Lanes {
+		printLane(w, &s.Lanes[i])
+	}
+	fmt.Fprintf(w, "out\t%d taken\t%d of them wanted by nobody, %d dead letters\n", s.Outgoing.Taken, s.Outgoing.Unwanted, s.Outgoing.DeadLetters)
+	fmt.Fprintf(w, "in\t%d delivered\t%s\n", s.Incoming.Delivered, reasons("refused", s.Incoming.Refused))
+	return w.Flush()
+}
+
+func printReport(w io.Writer, what string, r pipeline.Report) {
+	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects %s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, r.Detail)
+}
+
+func wishes(p pipeline.PeerStatus) string {
+	switch {
+	case !p.Known:
+		return "not heard of yet"
+	case !p.ListsUs:
+		return "does not list this node as a peer: nothing is sent to it"
+	case len(p.Filters) == 0:
+		return "wants nothing from this node"
+	}
+	return "wants " + strings.Join(p.Filters, ", ")
+}
+
+func printLane(w io.Writer, l *pipeline.LaneStatus) {
+	fmt.Fprintf(w, "lane %s\t%s\t%d queued (%d bytes), %d delivered%s", l.Name, l.State, l.Depth, l.Bytes, l.Delivered, reasons(", dropped", l.Dropped))
+	if !l.Oldest.IsZero() {
+		fmt.Fprintf(w, ", oldest %s", time.Since(l.Oldest).Round(time.Second))
+	}
+	if l.Error != "" {
+		fmt.Fprintf(w, ": %s", l.Error)
+	}
+	fmt.Fprintln(w)
+}
+
+// reasons lists counts by reason after a word, or nothing where nothing was counted.
+func reasons(word string, counts map[string]uint64) string {
+	if len(counts) == 0 {
+		return ""
+	}
+	var parts []string
+	for _, reason := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%d %s", counts[reason], reason))
+	}
+	return word + " " + strings.Join(parts, ", ")
+}
