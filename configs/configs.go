@@ -42,7 +42,12 @@ type File struct {
 	Broker     any         // as Types.Broker made it
 	Transports []Transport // by name
 	Admin      Admin
+
+	source source
 }
+
+// Problem returns a problem with what the file says at a key, such as "transports.hub", that showed only when it was used.
+func (f *File) Problem(key string, err error) Problem { return f.source.problem(key, err.Error()) }
 
 // Transport is one entry of `transports`.
 type Transport struct {
@@ -65,31 +70,33 @@ func (t Transport) LogValue() slog.Value { return slog.StringValue(t.String()) }
 
 // Load reads the file. The error is [Problems].
 func Load(path string, types Types) (*File, error) {
-	source, err := read(path)
+	text, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, source, types)
+	return Parse(path, text, types)
 }
 
 // Parse is [Load] for the text of a file, which its problems call name and whose folder relative paths begin at.
-func Parse(name string, source []byte, types Types) (*File, error) {
-	d, doc := decode(name, source, types)
+func Parse(name string, text []byte, types Types) (*File, error) {
+	d, doc := decode(name, text, types)
 	d.checkNames(doc)
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	return doc.file(), nil
+	file := doc.file()
+	file.source = d.source
+	return file, nil
 }
 
 // LoadNode reads no more of the file than the node's name and its data directory, whatever else is wrong with it: a new
 // node's identity is wanted before its file can be complete. The error is [Problems].
 func LoadNode(path string) (name, dataDir string, err error) {
-	source, err := read(path)
+	text, err := read(path)
 	if err != nil {
 		return "", "", err
 	}
-	d, doc := decode(path, source, Types{Broker: func() any { return new(struct{}) }})
+	d, doc := decode(path, text, Types{Broker: func() any { return new(struct{}) }})
 	d.problems = slices.DeleteFunc(d.problems, func(p Problem) bool {
 		return p.Key != "" && p.Key != "node" && p.Key != "data_dir"
 	})
@@ -100,20 +107,20 @@ func LoadNode(path string) (name, dataDir string, err error) {
 func CheckNode(name string) error { return checkName("node", name) }
 
 func read(path string) ([]byte, error) {
-	source, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, Problems{{File: path, Text: "no such file; make one with `weft init`, or name another one"}}
 	}
 	if err != nil {
 		return nil, Problems{{File: path, Text: err.Error()}}
 	}
-	return source, nil
+	return text, nil
 }
 
-func decode(name string, source []byte, types Types) (*decoder, *document) {
-	d := &decoder{file: name, dir: filepath.Dir(name), types: types, lines: map[string]int{"": 1}}
+func decode(name string, text []byte, types Types) (*decoder, *document) {
+	d := &decoder{source: source{file: name, lines: map[string]int{"": 1}}, dir: filepath.Dir(name), types: types}
 	doc := newDocument(types)
-	if root := d.parse(source); root != nil && !isNull(root) {
+	if root := d.parse(text); root != nil && !isNull(root) {
 		d.value(root, reflect.ValueOf(doc).Elem(), "", "")
 	} else if len(d.problems) == 0 {
 		d.judge(doc.Validate(), "", []string{"node"})

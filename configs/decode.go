@@ -28,10 +28,9 @@ import (
 // Before a struct is filled its SetDefaults method is called (inner structs first), and its Validate method after. Validate
 // returns one error, or errors.Join of many; one whose text begins with "KEY: " (such as "tls.cert: ") is reported at that key.
 type decoder struct {
-	file     string
+	source
 	dir      string // of the file: where relative paths begin
 	types    Types
-	lines    map[string]int // of each key that was read, by its path
 	problems Problems
 }
 
@@ -48,13 +47,7 @@ func (d *decoder) report(path, format string, args ...any) {
 	if len(d.problems) == maxProblems {
 		return
 	}
-	at := path
-	line, found := d.lines[at]
-	for !found && at != "" {
-		at = parent(at)
-		line, found = d.lines[at]
-	}
-	p := Problem{File: d.file, Line: max(line, 1), Key: path, Text: fmt.Sprintf(format, args...)}
+	p := d.problem(path, fmt.Sprintf(format, args...))
 	if !slices.Contains(d.problems, p) {
 		d.problems = append(d.problems, p)
 	}

@@ -68,12 +68,15 @@ func formatDefault(v reflect.Value, tag string) string {
 }
 
 func formatDuration(d time.Duration) string {
-	if d == 0 {
-		return "0"
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
 	}
-	text := strings.TrimSuffix(d.String(), "0s")
 	if strings.HasSuffix(text, "h0m") {
 		text = strings.TrimSuffix(text, "0m")
+	}
+	if d == 0 {
+		text = "0"
 	}
 	return text
 }

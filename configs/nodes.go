@@ -17,12 +17,12 @@ const maxSource = 1 << 20
 var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
 
 // parse returns the root node of the file's only document, nil when it is empty or no YAML.
-func (d *decoder) parse(source []byte) *yaml.Node {
-	if len(source) > maxSource {
-		d.report("", "%d bytes long; a configuration file has at most %d", len(source), maxSource)
+func (d *decoder) parse(text []byte) *yaml.Node {
+	if len(text) > maxSource {
+		d.report("", "%d bytes long; a configuration file has at most %d", len(text), maxSource)
 		return nil
 	}
-	documents := yaml.NewDecoder(strings.NewReader(indentBySpaces(string(source))))
+	documents := yaml.NewDecoder(strings.NewReader(indentBySpaces(string(text))))
 	var document, second yaml.Node
 	err := documents.Decode(&document)
 	if errors.Is(err, io.EOF) {
@@ -38,12 +38,12 @@ func (d *decoder) parse(source []byte) *yaml.Node {
 			return nil
 		}
 	}
-	text := err.Error()
-	if found := yamlLine.FindStringSubmatch(text); found != nil {
-		d.lines[""], _ = strconv.Atoi(found[1])
-		text = text[len(found[0]):]
+	reason := err.Error()
+	if found := yamlLine.FindStringSubmatch(reason); found != nil {
+		d.lines[""], _ = strconv.Atoi(found[1]) // 0, and so line 1, where none is named
+		reason = reason[len(found[0]):]
 	}
-	d.report("", "not YAML: %s; see https://yaml.org for its rules", text)
+	d.report("", "not YAML: %s; see https://yaml.org for its rules", reason)
 	return nil
 }
 

@@ -49,6 +49,23 @@ func (p Problems) Unwrap() []error {
 	return errs
 }
 
+// source knows where in a file each key is.
+type source struct {
+	file  string
+	lines map[string]int // of each key that was read, by its path
+}
+
+// problem returns a problem at the line of the path, or of the nearest thing around it that is in the file.
+func (s source) problem(path, text string) Problem {
+	at := path
+	line, found := s.lines[at]
+	for !found && at != "" {
+		at = parent(at)
+		line, found = s.lines[at]
+	}
+	return Problem{File: s.file, Line: max(line, 1), Key: path, Text: text}
+}
+
 // under returns the path of a key in the mapping at path.
 func under(path, key string) string {
 	switch {

@@ -1,7 +1,6 @@
 package plugins
 
 import (
-	"fmt"
 	"log/slog"
 
 	"github.com/weft-relay/weft/configs"
@@ -34,7 +33,7 @@ func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*mqtt.Se
 	}
 	session, err := mqtt.New(config, store, nil, log)
 	if err != nil {
-		return nil, fmt.Errorf("broker: %w", err)
+		return nil, file.Problem("broker", err)
 	}
 	return session, nil
 }

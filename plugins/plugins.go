@@ -61,7 +61,7 @@ func Transports(file *configs.File, log *slog.Logger) (map[string]transports.Tra
 	for _, t := range file.Transports {
 		var err error
 		if built[t.Name], err = build(file, t, log); err != nil {
-			errs = append(errs, fmt.Errorf("transports.%s: %w", t.Name, err))
+			errs = append(errs, file.Problem("transports."+t.Name, err))
 		}
 	}
 	return built, errors.Join(errs...)
@@ -89,7 +89,7 @@ func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 // Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built.
 func Check(file *configs.File) error {
 	log := slog.New(slog.DiscardHandler)
-	_, broker := NewBroker(file, nil, log)
-	_, others := Transports(file, log)
-	return errors.Join(broker, others)
+	_, brokerErr := NewBroker(file, nil, log)
+	_, transportsErr := Transports(file, log)
+	return errors.Join(brokerErr, transportsErr)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -39,20 +38,5 @@ func check(path string) error {
 	if err != nil {
 		return err
 	}
-	return inFile(path, plugins.Check(file))
-}
-
-// inFile puts the file's name before each of the errors.
-func inFile(path string, err error) error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // takes apart errors.Join, nothing deeper
-		var named []error
-		for _, one := range many.Unwrap() {
-			named = append(named, inFile(path, one))
-		}
-		return errors.Join(named...)
-	}
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", path, err)
+	return plugins.Check(file)
 }

@@ -1,0 +1,97 @@
+package plugins_test
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/plugins"
+)
+
+// Does every example file load, and can everything in it be built?
+func TestExampleFilesAreValid(t *testing.T) {
+	paths, err := filepath.Glob("../configs/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for _, path := range paths {
+		file, err := plugins.Load(path)
+		require.NoError(t, err)
+		require.Equal(t, strings.TrimSuffix(filepath.Base(path), ".yaml"), file.Node.Node)
+		require.NoError(t, plugins.Check(file))
+	}
+}
+
+var row = regexp.MustCompile("(?m)^(?:### type: ([a-z]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
+
+// Does docs/config.md name every key, no other, and with the right default?
+func TestDocumentationNamesEveryKey(t *testing.T) {
+	text, err := os.ReadFile("../docs/config.md")
+	require.NoError(t, err)
+	documented := map[string]string{}
+	_, sections, found := strings.Cut(string(text), "\n## Node\n")
+	require.True(t, found)
+	kind := "NAME"
+	for _, line := range row.FindAllStringSubmatch(sections, -1) {
+		if line[1] != "" {
+			kind = "NAME(" + line[1] + ")"
+			continue
+		}
+		documented[strings.Replace(line[2], "NAME", kind, 1)] = strings.Trim(line[3], " `")
+	}
+	for _, key := range configs.Keys(plugins.Types()) {
+		standard, is := documented[key.Path]
+		require.True(t, is, "%s is not in docs/config.md", key.Path)
+		if key.Default != "" {
+			require.Equal(t, key.Default, standard, key.Path)
+		}
+		delete(documented, key.Path)
+	}
+	require.Empty(t, documented, "docs/config.md has keys that do not exist")
+}
+
+var update = flag.Bool("update", false, "write what is refused now into the golden files")
+
+const dashes = "----------\n"
+
+// TestRefusalsOfWhatIsBuiltIn reads testdata/*.txt: a configuration file, a line of dashes, and everything that is wrong
+// with what it tells a broker or a transport.
+func TestRefusalsOfWhatIsBuiltIn(t *testing.T) {
+	t.Setenv("WEFT_PASSWORD", "s3cret")
+	paths, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	for _, path := range paths {
+		pair, err := os.ReadFile(path)
+		require.NoError(t, err)
+		input, want, found := strings.Cut(string(pair), dashes)
+		require.True(t, found, "no line of dashes in %s", path)
+		file, err := configs.Parse("weft.yaml", []byte(input), plugins.Types())
+		if err == nil {
+			err = plugins.Check(file)
+		}
+		require.Error(t, err, path)
+		if got := err.Error() + "\n"; *update {
+			require.NoError(t, os.WriteFile(path, []byte(input+dashes+got), 0o644))
+		} else {
+			require.Equal(t, want, got, path)
+		}
+		require.NotContains(t, err.Error(), "s3cret")
+	}
+}
+
+func TestSecretsAndFilesOfWhatIsBuiltIn(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "password"), []byte("s3cret\n"), 0o600))
+	file, err := configs.Parse(filepath.Join(dir, "weft.yaml"), []byte(`
+node: alice
+broker: {url: "mqtt://127.0.0.1:1883", password: "file:password"}
+`), plugins.Types())
+	require.NoError(t, err)
+	require.Equal(t, "s3cret", file.Broker.(*plugins.Broker).Password)
+}
