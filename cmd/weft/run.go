@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -62,19 +61,21 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
 	ended := app.Wait()
-	for next == nil {
+	for running := true; running && next == nil; {
+		running = false
 		select {
 		case <-hangup:
-			if next, err = reread(path, log); next == nil {
-				log.Error("configuration not taken up, the node goes on as it was", "error", err)
+			var wrong error
+			if next, wrong = reread(path, log); wrong != nil {
+				log.Error("configuration not taken up, the node goes on as it was", "error", wrong)
 			}
-			continue
-		case signal := <-ended:
-			err = fmt.Errorf("the node died, see the log: status %d", signal.ExitCode)
+			running = true
+		case signal := <-ended: // fx hears SIGTERM and SIGINT too; a node that died says so with its status
+			if signal.ExitCode != 0 {
+				err = errors.New("the node died, see the log")
+			}
 		case <-ctx.Done():
-			err = nil
 		}
-		break
 	}
 	log.Info("node stops: no more is taken in, the lanes drain")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
