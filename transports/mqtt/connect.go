@@ -115,7 +115,7 @@ func refusal(code byte) error {
 		packets.ErrRefusedIDRejected:            "client identifier rejected",
 		packets.ErrRefusedServerUnavailable:     "server unavailable",
 		packets.ErrRefusedBadUsernameOrPassword: "bad user name or password",
-		packets.ErrRefusedNotAuthorised:         "not authorised: check user name, password and client id",
+		packets.ErrRefusedNotAuthorised:         "bad user name or password, or a client id that is not allowed", // what Mosquitto answers to a wrong password,
 	}
 	if reason, ok := reasons[code]; ok {
 		return errors.New("broker refused: " + reason)

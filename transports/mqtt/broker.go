@@ -1,0 +1,142 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"sync"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+)
+
+// BrokerConfig describes the built-in broker.
+type BrokerConfig struct {
+	Listen  string `yaml:"listen"`   // host:port for MQTT over TCP; port 0 takes a free one
+	DataDir string `yaml:"data_dir"` // where sessions and retained messages are kept; empty: in memory
+	Users   []User `yaml:"users"`    // who may connect; empty: everybody, to everything
+}
+
+// User may connect to the built-in broker. Without Read and Write everything is allowed.
+type User struct {
+	Name     string   `yaml:"name"`
+	Password string   `yaml:"password"`
+	Read     []string `yaml:"read"`  // topic filters of what it receives
+	Write    []string `yaml:"write"` // topic filters of what it may publish to
+}
+
+// Validate reports everything that is wrong with c, joined.
+func (c *BrokerConfig) Validate() error {
+	var errs []error
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		errs = append(errs, fmt.Errorf("listen: %q is no host:port such as 127.0.0.1:1883", c.Listen))
+	}
+	seen := make(map[string]bool)
+	for _, u := range c.Users {
+		if u.Name == "" || seen[u.Name] {
+			errs = append(errs, fmt.Errorf("users: name %q is empty or given twice", u.Name))
+		}
+		seen[u.Name] = true
+		for _, filter := range append(append([]string(nil), u.Read...), u.Write...) {
+			if err := checkFilter(filter, 0); err != nil {
+				errs = append(errs, fmt.Errorf("users: %s: %w", u.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Broker is the MQTT broker built into the process: mochi's, mended by hooks. It speaks MQTT 3.1.1 and 5, and honours the
+// bridge bit as Mosquitto does.
+type Broker struct {
+	cfg    BrokerConfig
+	log    *slog.Logger
+	own    User // of the process's own sessions
+	server *mochi.Server
+
+	mu       sync.Mutex
+	listener net.Listener
+}
+
+// NewBroker returns a broker that does nothing before Start.
+func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	b := &Broker{cfg: cfg, log: log, own: User{Name: "weft-" + rand.Text(), Password: rand.Text()}}
+	capabilities := mochi.NewDefaultServerCapabilities()
+	capabilities.MaximumMessageExpiryInterval = 0 // what is kept is kept until it is delivered
+	capabilities.MaximumInflight = 65_535         // for a session that is away; the identifiers end there
+	capabilities.ReceiveMaximum = 65_535
+	capabilities.MaximumClientWritesPending = 70_000 // more than can be in flight: QoS 0 alone is dropped here
+	b.server = mochi.New(&mochi.Options{Capabilities: capabilities, Logger: quiet(log)})
+	if err := b.server.AddHook(&brokerHook{broker: b}, nil); err != nil {
+		return nil, fmt.Errorf("built-in broker: %w", err)
+	}
+	return b, nil
+}
+
+// quiet keeps mochi's running commentary out of the log.
+func quiet(log *slog.Logger) *slog.Logger {
+	return slog.New(levelHandler{log.Handler()})
+}
+
+type levelHandler struct{ slog.Handler }
+
+func (h levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelError && h.Handler.Enabled(ctx, level)
+}
+
+// Start implements [transports.Transport]: it listens, and returns when clients can connect.
+func (b *Broker) Start(ctx context.Context) error {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("built-in broker: %w", err)
+	}
+	if err := b.server.AddListener(listeners.NewNet("mqtt", listener)); err != nil {
+		listener.Close()
+		return fmt.Errorf("built-in broker: %w", err)
+	}
+	if err := b.server.Serve(); err != nil {
+		listener.Close()
+		return fmt.Errorf("built-in broker: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.listener = listener
+	return nil
+}
+
+// Close implements [transports.Transport]: it disconnects every client.
+func (b *Broker) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.listener == nil {
+		return nil
+	}
+	b.listener = nil
+	if err := b.server.Close(); err != nil {
+		return fmt.Errorf("built-in broker: %w", err)
+	}
+	return nil
+}
+
+// Addr returns the address that is listened on, with the real port, or "" before Start.
+func (b *Broker) Addr() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.listener == nil {
+		return ""
+	}
+	return b.listener.Addr().String()
+}
+
+// URL returns what the [Config] of the process's own session takes: it may always connect, and do everything. It is a
+// secret, new with every process.
+func (b *Broker) URL() string {
+	return (&url.URL{Scheme: "mqtt", User: url.UserPassword(b.own.Name, b.own.Password), Host: b.Addr()}).String()
+}

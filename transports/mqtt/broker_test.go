@@ -1,0 +1,63 @@
+package mqtt_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
+)
+
+func startBroker(t testing.TB, cfg mqtt.BrokerConfig) *mqtt.Broker {
+	t.Helper()
+	if cfg.Listen == "" {
+		cfg.Listen = "127.0.0.1:0"
+	}
+	b, err := mqtt.NewBroker(cfg, discard())
+	require.NoError(t, err)
+	require.NoError(t, b.Start(context.Background()))
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// Does the built-in broker honour the bridge bit: no echoes, and the retain flag as it was published?
+func TestBuiltInBrokerHonoursBridgeBit(t *testing.T) {
+	broker := startBroker(t, mqtt.BrokerConfig{})
+	one := session(t, config(broker.URL(), "one"), nil)
+	two := session(t, config(broker.URL(), "two"), nil)
+	got := subscribe(t, one, "#")
+	require.NoError(t, one.Publish("", raw("x", "own", 1)))
+	require.NoError(t, two.Publish("", retained("x", "theirs", 2)))
+	eventually(t, 5*time.Second, "the other's message", func() bool { return got.len() > 0 })
+	assert.Equal(t, []string{"theirs"}, got.payloads())
+	assert.Equal(t, "1", got.msgs[0].Metadata.Get(transports.MetaRetain))
+}
+
+// Are users, passwords and rights enforced, and is the process's own session always let in?
+func TestBuiltInBrokerEnforcesUsersAndRights(t *testing.T) {
+	broker := startBroker(t, mqtt.BrokerConfig{Users: []mqtt.User{
+		{Name: "reader", Password: "r", Read: []string{"open/#"}},
+		{Name: "all", Password: "a"},
+	}})
+	own := session(t, config(broker.URL(), "own"), nil)
+	as := func(id, user, password string) *mqtt.Session {
+		cfg := config("mqtt://"+broker.Addr(), id)
+		cfg.Username, cfg.Password = user, password
+		return session(t, cfg, nil)
+	}
+	reader, all := as("reader", "reader", "r"), as("all", "all", "a")
+	wrong := as("wrong", "all", "guess")
+	got := subscribe(t, reader, "#")
+	require.NoError(t, own.Publish("", raw("secret/1", "hidden", 1), raw("open/1", "one", 1)))
+	require.NoError(t, all.Publish("", raw("open/2", "two", 1)))
+	eventually(t, 5*time.Second, "both open messages", func() bool { return got.len() >= 2 })
+	assert.Equal(t, []string{"one", "two"}, got.payloads())
+	eventually(t, 5*time.Second, "the refusal in the report", func() bool {
+		return strings.HasPrefix(wrong.Report().Detail, "broker refused: bad user name or password")
+	})
+}
