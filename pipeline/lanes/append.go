@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
+	"sort"
 )
 
 // Append stores entries, in order, and sets the Seq of their messages. It returns when all that are not QoS 0 are on the disk,
@@ -104,8 +106,13 @@ func (s *Store) admit(e *Entry) ([]*Lane, verdict, *block) {
 		return e.Lanes, admitted, nil
 	}
 	size := int64(Size(&e.Message))
+	for _, l := range e.Lanes { // before anything is dropped for a message that must wait
+		if l.mustWait(size) {
+			return nil, mustWait, nil
+		}
+	}
 	for _, l := range e.Lanes {
-		if ok, missing := l.makeRoom(size); !ok {
+		if missing := l.makeRoom(size); missing != nil {
 			return nil, mustWait, missing
 		}
 	}
@@ -134,30 +141,28 @@ func (l *Lane) fits(size int64) bool {
 	return l.limits.Bytes <= 0 || l.removed || l.durable.bytes+l.durable.flying+l.reserved+size <= l.limits.Bytes
 }
 
-// makeRoom drops what the policy says, and reports whether a decision can be taken: if not, the lane is full and its policy is
-// to wait, or a block must be in memory first.
-func (l *Lane) makeRoom(size int64) (ok bool, missing *block) {
-	if l.fits(size) || size > l.limits.Bytes {
-		return true, nil
+// mustWait reports whether the lane is full and its policy is to wait until it is not.
+func (l *Lane) mustWait(size int64) bool {
+	waits := l.limits.WhenFull != DropNew && l.limits.WhenFull != DropOldest
+	return waits && size <= l.limits.Bytes && !l.fits(size)
+}
+
+// makeRoom drops what the policy says. It returns the block that must be in memory to know what that is.
+func (l *Lane) makeRoom(size int64) (missing *block) {
+	if l.limits.WhenFull != DropOldest || size > l.limits.Bytes {
+		return nil
 	}
-	switch l.limits.WhenFull {
-	case DropNew:
-		return true, nil
-	case DropOldest:
-		for !l.fits(size) && l.durable.unread > 0 {
-			it, missing := l.durableHead()
-			if missing != nil {
-				return false, missing
-			}
-			if it != nil {
-				l.dropHead(it, ReasonFull)
-				l.markUrgent()
-			}
+	for !l.fits(size) && l.durable.unread > 0 {
+		it, missing := l.durableHead()
+		if missing != nil {
+			return missing
 		}
-		return true, nil
-	default:
-		return false, nil
+		if it != nil {
+			l.dropHead(it, ReasonFull)
+			l.markUrgent()
+		}
 	}
+	return nil
 }
 
 // refuses returns why the lane does not take a message, or "" if it does. The lane has no room for it or makeRoom made some.
@@ -185,11 +190,12 @@ func (l *Lane) dropHead(it *item, reason string) {
 		l.store.roomMade()
 		return
 	}
-	if n := len(l.holes); n > 0 && l.flights[len(l.flights)-1].seq < l.holes[n-1].from {
-		l.holes[n-1].to = seq
+	i := sort.Search(len(l.holes), func(i int) bool { return l.holes[i].from > seq })
+	if i > 0 && l.flights[len(l.flights)-1].seq < l.holes[i-1].from {
+		l.holes[i-1].to = seq
 		return
 	}
-	l.holes = append(l.holes, span{seq, seq})
+	l.holes = slices.Insert(l.holes, i, span{seq, seq})
 }
 
 // markUrgent makes the batch that is being filled record the lane: it holds a message that was traded for a dropped one.

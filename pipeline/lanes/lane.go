@@ -2,7 +2,6 @@ package lanes
 
 import (
 	"context"
-	"maps"
 	"math"
 	"sort"
 	"time"
@@ -390,10 +389,16 @@ func (l *Lane) stats(head *item) Stats {
 		InFlight:  len(l.flights),
 		Bytes:     l.durable.bytes + l.durable.flying + l.volatile.bytes + l.volatile.flying,
 		Delivered: l.delivered,
-		Dropped:   maps.Clone(l.dropped),
 	}
 	st.In = l.delivered + uint64(st.Depth)
-	for _, n := range l.dropped {
+	for reason, n := range l.dropped {
+		if n == 0 { // counted, and the batch then failed
+			continue
+		}
+		if st.Dropped == nil {
+			st.Dropped = make(map[string]uint64, len(l.dropped))
+		}
+		st.Dropped[reason] = n
 		st.In += n
 	}
 	switch {
