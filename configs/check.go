@@ -35,7 +35,7 @@ func (t *transport) decodeNode(d *decoder, n *yaml.Node, path string) {
 	}
 	at := slices.Index(known, t.Type)
 	switch {
-	case d.reported(under(path, "type")):
+	case d.problems.in(under(path, "type")):
 	case t.Type == "":
 		d.report(under(path, "type"), "missing; %s", suggest("", known))
 	case at < 0:
@@ -101,7 +101,7 @@ func (d *decoder) checkPeers(doc *document, transports []string) (names []string
 // checkKey reports a peer that has no key where a transport needs one. A peer with an `at` in which all transports prove
 // names themselves is reached over those alone, and needs none.
 func (d *decoder) checkKey(doc *document, p peer, at string) {
-	if len(p.Key) > 0 || d.reported(at+".key") {
+	if len(p.Key) > 0 || d.problems.in(at+".key") {
 		return
 	}
 	over := slices.Sorted(maps.Keys(p.At))

@@ -53,14 +53,6 @@ func (d *decoder) report(path, format string, args ...any) {
 	}
 }
 
-// reported says whether something at the path or in it was reported already.
-func (d *decoder) reported(path string) bool {
-	return len(d.problems) == maxProblems || slices.ContainsFunc(d.problems, func(p Problem) bool {
-		rest, in := strings.CutPrefix(p.Key, path)
-		return in && (rest == "" || rest[0] == '.' || rest[0] == '[')
-	})
-}
-
 // err returns the problems in the order of the file, or nil.
 func (d *decoder) err() error {
 	if len(d.problems) == 0 {
@@ -126,21 +118,32 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, others .
 
 // judge reports what a Validate method found, except for keys that could not even be read.
 func (d *decoder) judge(err error, path string, keys []string) {
-	if err == nil {
-		return
-	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // takes apart errors.Join, nothing deeper
-		for _, one := range many.Unwrap() {
-			d.judge(one, path, keys)
+	unread := d.problems
+	for _, one := range flatten(err) {
+		key, text, hasKey := strings.Cut(one.Error(), ": ")
+		first := strings.FieldsFunc(key, func(r rune) bool { return r == '.' || r == '[' })
+		if !hasKey || len(first) == 0 || !slices.Contains(keys, first[0]) {
+			d.report(path, "%s", one)
+		} else if !unread.in(under(path, key)) {
+			d.report(under(path, key), "%s", text)
 		}
-		return
 	}
-	key, text, hasKey := strings.Cut(err.Error(), ": ")
-	if first := strings.FieldsFunc(key, isPathMark); !hasKey || len(first) == 0 || !slices.Contains(keys, first[0]) {
-		d.report(path, "%s", err)
-	} else if !d.reported(under(path, key)) {
-		d.report(under(path, key), "%s", text)
+}
+
+// flatten takes apart what errors.Join has joined.
+func flatten(err error) []error {
+	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // nothing that is wrapped deeper
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
 	}
+	var all []error
+	for _, one := range many.Unwrap() {
+		all = append(all, flatten(one)...)
+	}
+	return all
 }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path, tag string) {

@@ -68,5 +68,3 @@ func isScalar(v reflect.Value) bool {
 	}
 	return false
 }
-
-func isPathMark(r rune) bool { return r == '.' || r == '[' }

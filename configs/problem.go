@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,14 @@ func (p Problems) Error() string {
 		lines[i] = problem.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// in says whether there is a problem with the key at the path, or with one in it.
+func (p Problems) in(path string) bool {
+	return len(p) == maxProblems || slices.ContainsFunc(p, func(problem Problem) bool {
+		rest, in := strings.CutPrefix(problem.Key, path)
+		return in && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
 }
 
 // Unwrap gives errors.As each problem.

@@ -67,7 +67,7 @@ func (s *subscription) decodeNode(d *decoder, n *yaml.Node, path string) {
 		d.structure(n, reflect.ValueOf(s).Elem(), path)
 		return
 	}
-	if d.scalar(n, reflect.ValueOf(&s.Filter).Elem(), path, ""); !d.reported(path) {
+	if d.scalar(n, reflect.ValueOf(&s.Filter).Elem(), path, ""); !d.problems.in(path) {
 		if err := matching.ValidateInterest(s.Filter); err != nil {
 			d.report(path, "%s", err)
 		}

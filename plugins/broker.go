@@ -1,7 +1,12 @@
 package plugins
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"net"
+	"net/url"
+	"path/filepath"
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports/mqtt"
@@ -13,21 +18,78 @@ const (
 	window = 4096
 )
 
-// Broker is the `broker` section.
+// Broker is the `broker` section: a broker that runs somewhere, or the built-in one.
 type Broker struct {
 	mqtt.Config `yaml:",inline"`
+	Embedded    *mqtt.BrokerConfig `yaml:"embedded"`
 }
 
 // SetDefaults sets what the node wants otherwise than a plain MQTT client.
 func (b *Broker) SetDefaults() {
-	b.URL, b.Window = defaultBroker, window
+	b.Window = window
 	b.Config.SetDefaults()
 }
 
-// NewBroker returns the node's session with the file's broker. It connects to nothing. The store keeps what of the session
-// must survive a restart; nil keeps it in memory.
-func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*mqtt.Session, error) {
-	config := file.Broker.(*Broker).Config
+// Validate reports everything that is wrong with the section, joined. The keys of embedded are validated by themselves.
+func (b *Broker) Validate() error {
+	config := b.remote()
+	if b.Embedded == nil {
+		return config.Validate()
+	}
+	config.URL = defaultBroker // the real one is as valid as embedded.listen
+	errs := []error{config.Validate()}
+	if b.URL != "" {
+		errs = append(errs, errors.New("url: set together with embedded; a node with the built-in broker stands beside that one"))
+	}
+	// The node's own session must know where the broker is before it listens.
+	if _, port, err := net.SplitHostPort(b.Embedded.Listen); err == nil && port == "0" {
+		errs = append(errs, errors.New("embedded.listen: port 0 is another one at each start; name a port"))
+	}
+	return errors.Join(errs...)
+}
+
+// remote is how to reach a broker that is not built in.
+func (b *Broker) remote() mqtt.Config {
+	config := b.Config
+	if config.URL == "" {
+		config.URL = defaultBroker
+	}
+	return config
+}
+
+// local is how to reach the built-in broker as one of its users, if it has any.
+func (b *Broker) local() mqtt.Config {
+	config := b.Config
+	config.URL = "mqtt://" + b.Embedded.Listen
+	if len(b.Embedded.Users) > 0 {
+		config.Username, config.Password = b.Embedded.Users[0].Name, b.Embedded.Users[0].Password
+	}
+	return config
+}
+
+// Session is the node's session with its broker, and the broker itself if that is built in.
+type Session struct {
+	*mqtt.Session
+	server *mqtt.Broker // nil if the broker is not built in
+}
+
+// NewBroker returns the node's session with the file's broker, which it runs if it is built in. It does no I/O. The store
+// keeps what of the session must survive a restart; nil keeps it in memory.
+func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*Session, error) {
+	section := file.Broker.(*Broker)
+	config := section.remote()
+	var server *mqtt.Broker
+	if section.Embedded != nil {
+		keep := *section.Embedded
+		if keep.DataDir == "" {
+			keep.DataDir = filepath.Join(file.Node.DataDir, "broker")
+		}
+		var err error
+		if server, err = mqtt.NewBroker(keep, log); err != nil {
+			return nil, file.Problem("broker.embedded", err)
+		}
+		config.URL = ownURL(server, keep.Listen)
+	}
 	if config.ClientID == "" {
 		config.ClientID = "weft-" + file.Node.Node
 	}
@@ -35,5 +97,38 @@ func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*mqtt.Se
 	if err != nil {
 		return nil, file.Problem("broker", err)
 	}
-	return session, nil
+	return &Session{session, server}, nil
+}
+
+// ownURL returns the URL of the process's own sessions before the broker listens.
+func ownURL(server *mqtt.Broker, listen string) string {
+	u, err := url.Parse(server.URL())
+	if err != nil {
+		panic(err) // the broker has made it
+	}
+	u.Host = listen
+	return u.String()
+}
+
+// Start starts the broker if it is built in, and begins connecting.
+func (s *Session) Start(ctx context.Context) error {
+	if s.server == nil {
+		return s.Session.Start(ctx)
+	}
+	if err := s.server.Start(ctx); err != nil {
+		return err
+	}
+	if err := s.Session.Start(ctx); err != nil {
+		return errors.Join(err, s.server.Close())
+	}
+	return nil
+}
+
+// Close disconnects, and stops the broker if it is built in.
+func (s *Session) Close() error {
+	err := s.Session.Close()
+	if s.server != nil {
+		err = errors.Join(err, s.server.Close())
+	}
+	return err
 }

@@ -31,7 +31,11 @@ func NewClient(url string, log *slog.Logger) (*Client, error) {
 
 // NewNodeClient returns a client of the broker that the file's node stands beside.
 func NewNodeClient(file *configs.File, log *slog.Logger) (*Client, error) {
-	config := file.Broker.(*Broker).Config
+	section := file.Broker.(*Broker)
+	config := section.remote()
+	if section.Embedded != nil {
+		config = section.local()
+	}
 	config.ClientID = "" // the node's own session must not be taken over
 	return newClient(config, log)
 }
