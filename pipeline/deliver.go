@@ -62,10 +62,10 @@ func (s *laneState) set(err error) bool {
 	return changed
 }
 
-func (s *laneState) get() (error, time.Time) {
+func (s *laneState) get() (since time.Time, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err, s.since
+	return s.since, s.err
 }
 
 // handle is the deliver-router's handler.

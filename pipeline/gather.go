@@ -78,31 +78,27 @@ func handOn(ctx context.Context, out chan<- *message.Message, run []*message.Mes
 	}
 }
 
-// offer sends the message and waits for its Ack or Nack, or for the end of ctx and a grace in which the handler may finish.
+// offer sends the message and waits for its Ack or Nack. When ctx ends meanwhile, the handler is given a grace to finish.
 func offer(ctx context.Context, out chan<- *message.Message, msg *message.Message) (acked, alive bool) {
 	select {
 	case out <- msg:
 	case <-ctx.Done():
 		return false, false
 	}
-	ended := ctx.Done()
-	for {
-		select {
-		case <-msg.Acked():
-			return true, true
-		case <-msg.Nacked():
-			return false, ctx.Err() == nil
-		case <-ended:
-			ended = nil
-			grace := time.NewTimer(closeTimeout)
-			defer grace.Stop()
-			select {
-			case <-msg.Acked():
-				return true, true
-			case <-msg.Nacked():
-			case <-grace.C:
-			}
-			return false, false
-		}
+	select {
+	case <-msg.Acked():
+		return true, true
+	case <-msg.Nacked():
+		return false, true
+	case <-ctx.Done():
 	}
+	grace := time.NewTimer(closeTimeout)
+	defer grace.Stop()
+	select {
+	case <-msg.Acked():
+		return true, true
+	case <-msg.Nacked():
+	case <-grace.C:
+	}
+	return false, false
 }

@@ -1,3 +1,8 @@
+// Package pipeline is a relay: it takes messages from the local broker into durable lanes, carries them to the peers that
+// asked for them as sealed frames over any transport, and hands what comes from peers to the broker.
+//
+// Three Watermill routers join the parts: out (the broker to the lanes), deliver (each lane to its transport) and in (each
+// transport to the broker). [Module] builds and runs a [Node] under fx.
 package pipeline
 
 import (

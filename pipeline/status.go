@@ -110,7 +110,7 @@ func (n *Node) peerStatus(p Peer) []PeerStatus {
 
 func (d *delivery) status() LaneStatus {
 	s := LaneStatus{Name: d.lane.Name(), Transport: d.via, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
-	err, since := d.state.get()
+	since, err := d.state.get()
 	switch {
 	case err != nil:
 		s.State, s.Since, s.Error = "waiting", since, err.Error()

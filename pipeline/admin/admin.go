@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 //	/readyz          200 when the broker and every transport are up, else 503 and why, a line each
 //	/metrics         Prometheus
 //	/api/v1/status   the JSON of pipeline.Status
+//	/debug/pprof/    profiles for `go tool pprof`
 //
 // It has no authentication: listen on the loopback interface, or behind something that has.
 type Server struct {
@@ -43,6 +45,8 @@ func New(listen string, status func() pipeline.Status, log *slog.Logger) *Server
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, status()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, status()) })
 	return &Server{
 		listen: listen,

@@ -1,0 +1,459 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/pipeline/frame"
+	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/profile"
+	"github.com/weft-relay/weft/transports"
+)
+
+func testIdentity(t *testing.T, seed byte) *identity.Identity {
+	t.Helper()
+	id, err := identity.New(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, 32)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func testStore(t *testing.T) *lanes.Store {
+	t.Helper()
+	store, err := lanes.Open(t.TempDir(), lanes.Options{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// testPeers are bob, carol and dave, with the identities 2, 3 and 4.
+func testPeers(t *testing.T) []*peer {
+	t.Helper()
+	var list []Peer
+	for i, name := range []string{"bob", "carol", "dave"} {
+		list = append(list, Peer{Name: name, Key: testIdentity(t, byte(i+2)).Public(), At: map[string]string{"bird": "mqtt_" + name}})
+	}
+	peers, err := newPeers(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return peers
+}
+
+func announce(t *testing.T, in *interests, seed byte, node string, version uint64, filters ...string) (bool, error) {
+	t.Helper()
+	data, err := profile.Encode(testIdentity(t, seed), node, version, []profile.Entry{{Peer: testIdentity(t, 1).Public(), Filters: filters}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	news, err := in.take(transports.Announcement{Node: "mqtt_" + node, Profile: data})
+	if err == nil {
+		err = in.rebuild()
+	}
+	return news, err
+}
+
+func testInterests(t *testing.T, dir string) *interests {
+	t.Helper()
+	in, err := newInterests("bird", dir, testIdentity(t, 1), testPeers(t), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func wanting(in *interests, topic string) []int {
+	found := in.set.Load().AppendMatch(nil, topic)
+	slices.Sort(found)
+	return found
+}
+
+func TestWishesTakeEffectAndSurviveARestart(t *testing.T) {
+	dir := t.TempDir()
+	in := testInterests(t, dir)
+	if got := wanting(in, "doors/1"); len(got) != 0 {
+		t.Fatalf("before any profile %v want doors/1", got)
+	}
+	for seed, node := range map[byte]string{2: "bob", 4: "dave"} {
+		if news, err := announce(t, in, seed, node, 10, "doors/#"); !news || err != nil {
+			t.Fatal(news, err)
+		}
+	}
+	if got := wanting(in, "doors/1"); !slices.Equal(got, []int{0, 2}) {
+		t.Errorf("%v want doors/1, not bob and dave", got)
+	}
+	if news, err := announce(t, in, 2, "bob", 11, "fridges/#"); !news || err != nil {
+		t.Fatal(news, err)
+	}
+	if got := wanting(testInterests(t, dir), "doors/1"); !slices.Equal(got, []int{2}) {
+		t.Errorf("after a restart %v want doors/1, not dave alone", got)
+	}
+}
+
+func TestProfileThatIsOldForgedOrOfAnotherNameChangesNothing(t *testing.T) {
+	in := testInterests(t, t.TempDir())
+	if _, err := announce(t, in, 2, "bob", 10, "doors/#"); err != nil {
+		t.Fatal(err)
+	}
+	if news, err := announce(t, in, 2, "bob", 9, "#"); news || err != nil {
+		t.Errorf("an older version: news %v, error %v", news, err)
+	}
+	if news, err := announce(t, in, 3, "bob", 11, "#"); news || err == nil {
+		t.Errorf("signed by carol: news %v, error %v", news, err)
+	}
+	if news, err := in.take(transports.Announcement{Node: "mqtt_bob"}); news || err != nil {
+		t.Errorf("withdrawn by the directory: news %v, error %v", news, err)
+	}
+	if got := wanting(in, "alarms/1"); len(got) != 0 {
+		t.Errorf("%v want alarms/1", got)
+	}
+}
+
+func TestEachPeerIsServedByTheFirstRouteThatMatches(t *testing.T) {
+	store, peers := testStore(t), testPeers(t)
+	in := testInterests(t, t.TempDir())
+	for seed, node := range map[byte]string{2: "bob", 3: "carol"} {
+		if _, err := announce(t, in, seed, node, 1, "doors/#", "x/#"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var routes []*route
+	for _, cfg := range []Route{
+		{Name: "doors", Match: []string{"doors/#"}, To: "bird", Mode: Direct, QoS: 1},
+		{Name: "all", Match: []string{"#"}, To: "bird", Mode: Direct, QoS: 2},
+		{Name: "news", Match: []string{"doors/+", "news/#"}, To: "bird", Mode: Broadcast},
+		{Name: "more", Match: []string{"news/#"}, To: "bird", Mode: Broadcast},
+	} {
+		routes = append(routes, newRoute(cfg, store, peers, in))
+	}
+	a, err := newAddressing(routes, len(peers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		topic string
+		want  []string
+		qos   byte
+	}{
+		{"doors/1", []string{"doors/bob", "doors/carol", "news/*"}, 1},
+		{"x/1", []string{"all/bob", "all/carol"}, 2},
+		{"news/1", []string{"news/*"}, 0},
+		{"$SYS/x", nil, 0},
+		{"y", nil, 0},
+	} {
+		due, qos := a.due(nil, tc.topic)
+		var names []string
+		for _, l := range due {
+			names = append(names, l.Name())
+		}
+		slices.Sort(names)
+		if !slices.Equal(names, tc.want) || qos != tc.qos {
+			t.Errorf("%s is due in %v at QoS %d, want %v at %d", tc.topic, names, qos, tc.want, tc.qos)
+		}
+	}
+}
+
+// wire is a transport or a broker that keeps what is published, and refuses what the test says.
+type wire struct {
+	mu     sync.Mutex
+	got    []*message.Message
+	refuse func([]byte) error
+}
+
+func (w *wire) Publish(_ string, msgs ...*message.Message) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range msgs {
+		if w.refuse != nil {
+			if err := w.refuse(m.Payload); err != nil {
+				return err
+			}
+		}
+		w.got = append(w.got, m)
+	}
+	return nil
+}
+
+func (w *wire) Close() error { return nil }
+
+// opened returns the topics of all messages in the frames, as bob opens them.
+func (w *wire) opened(t *testing.T) (topics []string) {
+	t.Helper()
+	for _, m := range w.got {
+		e, err := frame.Parse(m.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := e.Open(testIdentity(t, 2), "bob", testIdentity(t, 1).Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range f.Messages {
+			topics = append(topics, m.Topic)
+		}
+	}
+	return topics
+}
+
+func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *lanes.Store) {
+	t.Helper()
+	store := testStore(t)
+	return &delivery{
+		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], topic: transports.Direct("bob"), maxQoS: 1, epoch: store.Epoch(),
+		lane: store.Lane("r/bob", lanes.Limits{}), transport: network, limit: func() int { return limit },
+		dead: &deadLetters{sink: broker}, log: slog.New(slog.DiscardHandler),
+	}, store
+}
+
+func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testing.T) {
+	network, broker := &wire{}, &wire{}
+	d, store := testDelivery(t, network, broker, 2000)
+	noise := make([]byte, 3000)
+	for i, state := 0, uint64(1); i < len(noise); i++ {
+		state = state*6364136223846793005 + 1442695040888963407
+		noise[i] = byte(state >> 56)
+	}
+	var entries []lanes.Entry
+	for topic, payload := range map[string][]byte{"a": noise[:900]} {
+		for _, suffix := range []string{"1", "2", "3"} {
+			entries = append(entries, lanes.Entry{Message: frame.Message{Topic: topic + suffix, Payload: payload, QoS: 2, Time: time.Now()}, Lanes: []*lanes.Lane{d.lane}})
+		}
+	}
+	entries[1].Message.Payload = noise // can never be delivered
+	if err := store.Append(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch}
+	frames, err := reader.Subscribe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := receive(t, frames)
+	if err := d.handle(msg); err != nil {
+		t.Fatal(err)
+	}
+	if got := network.opened(t); !slices.Equal(got, []string{"a1", "a3"}) {
+		t.Errorf("delivered %v, want a1 and a3", got)
+	}
+	if len(broker.got) != 1 || broker.got[0].Metadata[transports.MetaTopic] != DeadTopic {
+		t.Fatalf("dead letters: %v", broker.got)
+	}
+	var letter deadLetter
+	if err := json.Unmarshal(broker.got[0].Payload, &letter); err != nil {
+		t.Fatal(err)
+	}
+	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.Contains(letter.Reason, "the transport takes 2000") {
+		t.Errorf("dead letter %+v", letter)
+	}
+	msg.Ack()
+	await(t, func() bool { return d.lane.Stats().Depth == 0 })
+	if s := d.lane.Stats(); s.In != 3 || s.Delivered != 2 || s.Dropped[reasonUndeliverable] != 1 {
+		t.Errorf("account %+v", s)
+	}
+}
+
+func await(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not happen")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.T) {
+	refusals := 3
+	network := &wire{refuse: func([]byte) error {
+		if refusals--; refusals >= 0 {
+			return errors.New("link down")
+		}
+		return nil
+	}}
+	d, store := testDelivery(t, network, &wire{}, 0)
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch}
+	frames, err := reader.Subscribe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, topic := range []string{"1", "2", "3", "4", "5"} {
+		want = append(want, topic)
+		entry := lanes.Entry{Message: frame.Message{Topic: topic, QoS: 1, Time: time.Now()}, Lanes: []*lanes.Lane{d.lane}}
+		if err := store.Append(t.Context(), []lanes.Entry{entry}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for d.lane.Stats().Depth > 0 {
+		msg := receive(t, frames)
+		if d.handle(msg) != nil {
+			msg.Nack()
+			continue
+		}
+		depth := d.lane.Stats().Depth
+		msg.Ack()
+		await(t, func() bool { return d.lane.Stats().Depth < depth })
+	}
+	if got := network.opened(t); !slices.Equal(got, want) {
+		t.Errorf("delivered %v, want %v", got, want)
+	}
+}
+
+func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
+	t.Helper()
+	dir := t.TempDir()
+	kept, err := newKeptFrames(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The receiver is bob, who lists alice.
+	peers, err := newPeers([]Peer{{Name: "alice", Key: testIdentity(t, 1).Public()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, kept, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func fromAlice(t *testing.T, f *frame.Frame) *message.Message {
+	t.Helper()
+	data, err := frame.Seal(testIdentity(t, 1), "alice", "bob", testPeers(t)[0].seal, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message.NewMessage("", data)
+}
+
+func TestOnlyWhatIsAskedForReachesTheBrokerAndOnlyOnce(t *testing.T) {
+	broker := &wire{}
+	n := testIn(t, broker,
+		Subscription{Filter: "doors/+", AddPrefix: "from-alice/", MaxQoS: 1},
+		Subscription{Filter: "doors/#", From: []string{"carol"}, MaxQoS: 2},
+		Subscription{Filter: "#", From: []string{"carol"}, MaxQoS: 2})
+	f := &frame.Frame{Lane: 7, Epoch: 1, Messages: []frame.Message{
+		{Seq: 1, Topic: "doors/1", QoS: 2, Retain: true, Payload: []byte("open")},
+		{Seq: 2, Topic: "doors/1/x", QoS: 1},
+		{Seq: 3, Topic: "doors/+", QoS: 1}, // what no honest relay sends [MQTT-3.3.2-2]
+	}}
+	for range 2 {
+		if err := n.handle(fromAlice(t, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(broker.got) != 1 {
+		t.Fatalf("the broker got %d messages, want 1", len(broker.got))
+	}
+	m := broker.got[0]
+	if m.Metadata[transports.MetaTopic] != "from-alice/doors/1" || m.Metadata[transports.MetaQoS] != "1" || m.Metadata[transports.MetaRetain] != "1" || string(m.Payload) != "open" {
+		t.Errorf("the broker got %v %q", m.Metadata, m.Payload)
+	}
+	want := map[string]uint64{refusedUnwanted: 1, refusedTopic: 1, refusedReplayed: 3}
+	if got := n.refused.all(); !mapsEqual(got, want) {
+		t.Errorf("refused %v, want %v", got, want)
+	}
+}
+
+func mapsEqual(a, b map[string]uint64) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return bytes.Equal(x, y)
+}
+
+func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
+	broker := &wire{}
+	n := testIn(t, broker, Subscription{Filter: "#", MaxQoS: 2})
+	f := &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}
+	genuine := fromAlice(t, f).Payload
+	flipped := bytes.Clone(genuine)
+	flipped[10] ^= 0x80
+	newer := bytes.Clone(genuine)
+	newer[2] = 9
+	carol, err := identity.NewRecipient(testIdentity(t, 3).Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := frame.Seal(testIdentity(t, 1), "alice", "carol", carol, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signature := bytes.Clone(genuine)
+	signature[len(signature)-1] ^= 1
+	for reason, data := range map[string][]byte{
+		refusedMalformed: []byte("rubbish"),
+		refusedStranger:  frame.Sign(testIdentity(t, 9), "mallory", f),
+		refusedSignature: signature,
+		refusedRecipient: elsewhere,
+		refusedVersion:   newer,
+		refusedLoop:      frame.Sign(testIdentity(t, 2), "bob", f),
+	} {
+		if err := n.handle(message.NewMessage("", data)); err != nil {
+			t.Errorf("%s: %v", reason, err)
+		}
+		if got := n.refused.all()[reason]; got != 1 {
+			t.Errorf("%s counted %d times", reason, got)
+		}
+	}
+	if len(broker.got) != 0 {
+		t.Errorf("the broker got %v", broker.got)
+	}
+	if files, _ := filepath.Glob(filepath.Join(n.kept.dir, "*.frame")); len(files) != 1 {
+		t.Errorf("kept %v, want the frame of the newer version", files)
+	}
+}
+
+// A frame that was kept for its version comes again once it can be read. The test gives it a version that can.
+func TestKeptFrameComesAgainWhenItCanBeRead(t *testing.T) {
+	n := testIn(t, &wire{}, Subscription{Filter: "#", MaxQoS: 2})
+	readable := fromAlice(t, &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}).Payload
+	newer := bytes.Clone(readable)
+	newer[2] = 9
+	for _, data := range [][]byte{newer, readable} {
+		if err := n.kept.keep(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	frames, err := n.kept.Subscribe(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := receive(t, frames)
+	if !bytes.Equal(msg.Payload, readable) {
+		t.Fatal("another frame came")
+	}
+	msg.Ack()
+	await(t, func() bool { files, _, _ := n.kept.list(); return len(files) == 1 })
+	cancel()
+	if _, ok := <-frames; ok {
+		t.Error("the newer frame came as well")
+	}
+}
+
+func TestSourceSubscribesToADisjointCoverWithTheHighestQoS(t *testing.T) {
+	got := sourceFilters([]Route{
+		{Match: []string{"doors/1", "doors/#"}, QoS: 1},
+		{Match: []string{"doors/2", "alarms/+"}, QoS: 2},
+	})
+	if len(got) != 2 || got["doors/#"] != 2 || got["alarms/+"] != 2 {
+		t.Errorf("subscribes to %v", got)
+	}
+}
