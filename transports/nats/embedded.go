@@ -1,7 +1,7 @@
 package nats
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -16,8 +16,9 @@ const readyTimeout = 10 * time.Second
 
 // server is a NATS server inside the node.
 type server struct {
-	opts *natsserver.Options
-	log  *serverLog
+	listen string
+	opts   *natsserver.Options
+	log    *serverLog
 
 	*natsserver.Server // nil before start
 }
@@ -47,7 +48,7 @@ func newServer(c Config, log *slog.Logger) (*server, error) {
 		opts.TLSConfig.ClientCAs = opts.TLSConfig.RootCAs
 		opts.TLS, opts.TLSTimeout = true, dialTimeout.Seconds()
 	}
-	return &server{opts: opts, log: &serverLog{log: log}}, nil
+	return &server{listen: c.Embedded.Listen, opts: opts, log: &serverLog{log: log}}, nil
 }
 
 func (s *server) start() error {
@@ -57,10 +58,11 @@ func (s *server) start() error {
 	}
 	running.SetLoggerV2(s.log, false, false, false)
 	running.Start()
-	if !running.ReadyForConnections(readyTimeout) || !running.JetStreamEnabled() {
+	if s.log.fatal() != nil || !running.ReadyForConnections(readyTimeout) {
 		running.Shutdown()
 		running.WaitForShutdown()
-		return fmt.Errorf("embedded NATS server on %s: %w", net.JoinHostPort(s.opts.Host, strconv.Itoa(s.opts.Port)), s.log.reason())
+		return fmt.Errorf("embedded NATS server on %s with store_dir %q: %w", s.listen, s.opts.StoreDir,
+			cmp.Or(s.log.fatal(), fmt.Errorf("not ready within %v", readyTimeout)))
 	}
 	s.Server = running
 	return nil
@@ -78,44 +80,30 @@ func (s *server) url() string {
 	return "nats://" + s.Addr().String()
 }
 
-// serverLog hands the server's log on, its routine notices as Debug, and keeps the last error as the reason why it did not start.
+// serverLog hands the server's log on, its routine notices as Debug. What the server would end the process for is kept instead.
 type serverLog struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	last error
+	mu    sync.Mutex
+	cause error
 }
 
-func (l *serverLog) Noticef(format string, v ...any) {
-	l.log.Debug("nats server: " + fmt.Sprintf(format, v...))
-}
-func (l *serverLog) Debugf(string, ...any) {}
-func (l *serverLog) Tracef(string, ...any) {}
-func (l *serverLog) Warnf(format string, v ...any) {
-	l.log.Warn("nats server: " + fmt.Sprintf(format, v...))
-}
-
-func (l *serverLog) Errorf(format string, v ...any) {
-	l.log.Error("nats server: " + l.keep(format, v...))
-}
+func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(serverLine(format, v)) }
+func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(serverLine(format, v)) }
+func (l *serverLog) Errorf(format string, v ...any)  { l.log.Error(serverLine(format, v)) }
+func (l *serverLog) Debugf(string, ...any)           {}
+func (l *serverLog) Tracef(string, ...any)           {}
 
 func (l *serverLog) Fatalf(format string, v ...any) {
-	l.keep(format, v...) // start returns it
-}
-
-func (l *serverLog) keep(format string, v ...any) string {
-	text := fmt.Sprintf(format, v...)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = errors.New(text)
-	return text
+	l.cause = fmt.Errorf(format, v...)
 }
 
-func (l *serverLog) reason() error {
+func (l *serverLog) fatal() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last == nil {
-		return fmt.Errorf("not ready within %v", readyTimeout)
-	}
-	return l.last
+	return l.cause
 }
+
+func serverLine(format string, v []any) string { return "nats server: " + fmt.Sprintf(format, v...) }

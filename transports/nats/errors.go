@@ -30,7 +30,8 @@ func plain(err error) string {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return "JetStream is not enabled for this account: ask the operator of the server to enable it"
 	case errors.Is(err, natsgo.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse):
-		return "JetStream does not answer on this server: it is not enabled, or it has no leader at the moment"
+		return "JetStream is not enabled on this server, or has no leader at the moment: start the server with -js, " +
+			"or look at its cluster"
 	case errors.Is(err, natsgo.ErrAuthorization), errors.Is(err, natsgo.ErrAuthExpired), errors.Is(err, natsgo.ErrAuthRevoked),
 		errors.Is(err, natsgo.ErrAccountAuthExpired):
 		return "the server refuses this login (" + err.Error() + "): check user, password, token, nkey or creds"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-relay/weft/transports"
@@ -53,7 +54,11 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 			return
 		}
 		t.consume(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
-			return durable(ctx, js, stream, config)
+			consumer, err := durable(ctx, js, stream, config)
+			if err == nil {
+				in.resume(js.Conn(), consumer.CachedInfo().Created)
+			}
+			return consumer, err
 		}, func(msg jetstream.Msg) error { return in.take(ctx, msg) })
 	}()
 	return in.out, nil
@@ -164,12 +169,24 @@ type intake struct {
 	t     *Transport
 	out   chan *message.Message
 	acked stored // the last frame that the subscriber acknowledged
+
+	made  time.Time // when the consumer was made
+	reply string    // subject of the acknowledgement of acked, or ""
 }
 
 // stored is the identity of a message in a stream, also of one that was deleted and made again.
 type stored struct {
 	seq  uint64
 	time time.Time
+}
+
+// resume acknowledges the last frame once more, on the connection of a new session: the acknowledgement may have been lost with the old
+// one, and the server would wait for ackWait before it goes on. One that it has already is ignored; a consumer made anew counts anew.
+func (in *intake) resume(nc *natsgo.Conn, made time.Time) {
+	if in.reply != "" && made.Equal(in.made) {
+		_ = nc.Publish(in.reply, []byte("+ACK")) // if it fails, this session has failed as well
+	}
+	in.made = made
 }
 
 // take offers the frame until it is acknowledged, and returns an error only when ctx ends.
@@ -181,14 +198,16 @@ func (in *intake) take(ctx context.Context, msg jetstream.Msg) error {
 	place := stored{meta.Sequence.Stream, meta.Timestamp}
 	if place != in.acked {
 		in.t.status.bytesIn.Add(uint64(len(msg.Data())))
-		for offered := false; !offered; {
-			if offered, err = in.offer(ctx, msg); err != nil {
+		for acked := false; !acked; {
+			if acked, err = in.offer(ctx, msg); err != nil {
+				// Whoever subscribes next need not wait for ackWait; the delay lets this subscription go first.
+				_ = msg.NakWithDelay(nackPause)
 				return err
 			}
 		}
-		in.acked = place
 	}
-	if err := msg.Ack(); err != nil { // it comes again, and is answered from in.acked
+	in.acked, in.reply = place, msg.Reply()
+	if err := msg.Ack(); err != nil { // resume makes up for it
 		in.t.log.Debug("frame not acknowledged", slog.Any("err", err))
 	}
 	return nil

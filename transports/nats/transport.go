@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	requestTimeout = 5 * time.Second        // of one question to the server
+	requestTimeout = 3 * time.Second        // of one question to the server
 	retryDelay     = 500 * time.Millisecond // between attempts to find or make what the transport needs
 )
 
@@ -162,8 +162,9 @@ func (t *Transport) run(opts []natsgo.Option) {
 			pause(t.ctx, retryDelay)
 		}
 	}
-	// Acknowledgements may still be in the buffer; a lost one only costs a redelivery.
-	_ = nc.FlushTimeout(time.Second)
+	if nc.IsConnected() { // acknowledgements may be in the buffer; a lost one only costs a redelivery
+		_ = nc.FlushTimeout(time.Second)
+	}
 }
 
 func (t *Transport) sleep(awake <-chan struct{}, done <-chan struct{}) {
@@ -193,8 +194,7 @@ func (t *Transport) wake() {
 
 // provision finds or makes the streams and the bucket, and begins a session.
 func (t *Transport) provision(nc *natsgo.Conn, js jetstream.JetStream) (*session, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, 3*requestTimeout)
-	defer cancel()
+	ctx := t.ctx // without a deadline, so that each request has its own
 	var have []jetstream.StreamConfig
 	for _, want := range t.streams() {
 		config, err := t.ensureStream(ctx, js, want)
