@@ -1,6 +1,7 @@
 # Weft. Quick start:
 #
-#   make build    builds bin/weft; then `bin/weft demo` shows two sites talking
+#   make demo     shows two sites talking, with nothing installed
+#   make build    builds bin/weft
 #   make test     runs all tests under the race detector, after installing what they need (mosquitto)
 #   make check    what a change must pass: vet, lint (formatting included), build, tests
 #
@@ -17,10 +18,13 @@ BENCH     ?=
 # Debian keeps mosquitto out of the PATH of ordinary users.
 export PATH := $(PATH):/usr/sbin
 
-.PHONY: build test check fmt vet lint soak bench fuzz clean
+.PHONY: build demo test check fmt vet lint soak bench fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/weft ./cmd/weft
+
+demo: build
+	bin/weft demo
 
 test:
 	.ci/tools

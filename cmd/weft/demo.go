@@ -51,9 +51,11 @@ try from another terminal. It uses free ports of the loopback interface and a te
 type demoSite struct {
 	name   string
 	broker string // URL of its broker
+	admin  string // address of its admin service
 	app    *fx.App
 	node   *pipeline.Node
-	client *plugins.Client // publishes for its sensors, and watches everything
+	client *plugins.Client // of its sensors
+	eye    *plugins.Client // watches everything
 	seen   recent
 }
 
@@ -68,6 +70,7 @@ transports:
 routes:
   - {name: readings, match: ["sensors/#", "doors/#", "fridges/#", "hello/#"], to: hub, qos: 2}
   - {name: alarms, match: ["alarms/#"], to: hub, mode: broadcast}
+admin: {listen: "{{.Admin}}"}
 `))
 
 func runDemo(ctx context.Context, out io.Writer) (err error) {
@@ -103,7 +106,7 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 
 // newDemoSites writes both configurations and builds the nodes.
 func newDemoSites(dir string) ([]*demoSite, error) {
-	var ports [3]string
+	var ports [5]string // two brokers, two admin services and the NATS server
 	for i := range ports {
 		port, err := freeAddress()
 		if err != nil {
@@ -111,7 +114,7 @@ func newDemoSites(dir string) ([]*demoSite, error) {
 		}
 		ports[i] = port
 	}
-	hubs := []string{`embedded: {listen: "` + ports[2] + `"}`, `url: "nats://` + ports[2] + `"`}
+	hubs := []string{`embedded: {listen: "` + ports[4] + `"}`, `url: "nats://` + ports[4] + `"`}
 	wants := []string{`["fridges/#", "alarms/#", "hello/#"]`, `["sensors/#", "doors/#", "alarms/#", "hello/#"]`}
 	sites := []*demoSite{{name: "alice"}, {name: "bob"}}
 	var keys [2]string
@@ -125,12 +128,12 @@ func newDemoSites(dir string) ([]*demoSite, error) {
 	for i, s := range sites {
 		var text strings.Builder
 		err := demoConfig.Execute(&text, map[string]string{
-			"Name": s.name, "Broker": ports[i], "Peer": sites[1-i].name, "PeerKey": keys[1-i], "Subscribe": wants[i], "Hub": hubs[i],
+			"Name": s.name, "Broker": ports[i], "Admin": ports[2+i], "Peer": sites[1-i].name, "PeerKey": keys[1-i], "Subscribe": wants[i], "Hub": hubs[i],
 		})
 		if err != nil {
 			return nil, err
 		}
-		if err := s.build(filepath.Join(dir, s.name+".yaml"), text.String(), "mqtt://"+ports[i]); err != nil {
+		if err := s.build(filepath.Join(dir, s.name+".yaml"), text.String(), "mqtt://"+ports[i], ports[2+i]); err != nil {
 			return nil, err
 		}
 	}
@@ -146,7 +149,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (s *demoSite) build(path, config, broker string) error {
+func (s *demoSite) build(path, config, broker, admin string) error {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return err
 	}
@@ -155,12 +158,15 @@ func (s *demoSite) build(path, config, broker string) error {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler) // the view shows what there is to know
-	s.broker = broker
+	s.broker, s.admin = broker, admin
 	s.app = newApp(file, log, fx.Populate(&s.node))
 	if err := s.app.Err(); err != nil {
 		return fmt.Errorf("site %s: %w", s.name, err)
 	}
-	s.client, err = plugins.NewClient(broker, log)
+	if s.client, err = plugins.NewClient(broker, log); err != nil {
+		return err
+	}
+	s.eye, err = plugins.NewClient(broker, log)
 	return err
 }
 
@@ -168,7 +174,7 @@ func (s *demoSite) start(ctx context.Context) error {
 	if err := s.app.Start(ctx); err != nil {
 		return fmt.Errorf("site %s: %w", s.name, err)
 	}
-	return s.client.Start(ctx)
+	return errors.Join(s.client.Start(ctx), s.eye.Start(ctx))
 }
 
 // stopDemo stops the sites in the reverse order: alice's node holds the network.
@@ -176,7 +182,7 @@ func stopDemo(sites []*demoSite) error {
 	var errs []error
 	for i := len(sites) - 1; i >= 0; i-- {
 		ctx, cancel := context.WithTimeout(context.Background(), pipeline.StopTimeout)
-		errs = append(errs, sites[i].client.Close(), sites[i].app.Stop(ctx))
+		errs = append(errs, sites[i].client.Close(), sites[i].eye.Close(), sites[i].app.Stop(ctx))
 		cancel()
 	}
 	return errors.Join(errs...)
@@ -231,7 +237,7 @@ func sensors(ctx context.Context, sites []*demoSite) {
 
 // watch notes everything that the site's broker hands out.
 func (s *demoSite) watch(ctx context.Context) {
-	err := s.client.Subscribe(ctx, []string{"#"}, 2, func(m plugins.Message) bool {
+	err := s.eye.Subscribe(ctx, []string{"#"}, 2, func(m plugins.Message) bool {
 		s.seen.add(m)
 		return true
 	})

@@ -89,7 +89,11 @@ and in a third one publish at alice's, and see it arrive:
 
   %[1]s pub --url %[2]s -t hello/bob -m 'hello from alice'
 
-`, weft, alice.broker, bob.broker)
+How alice's node is:
+
+  %[1]s status --address %[4]s
+
+`, weft, alice.broker, bob.broker, alice.admin)
 }
 
 // page is the whole view. It puts into before how many messages each site has seen.
