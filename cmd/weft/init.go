@@ -16,7 +16,7 @@ import (
 	"github.com/weft-relay/weft/pipeline/identity"
 )
 
-// starter is the file that init writes for the node NODE. A line that begins with "#" and no space after it is one to uncomment.
+// starter is the file that init writes for the node NODE. A "#" with no space, or with two, after it comments out a key.
 //
 //go:embed init.yaml
 var starter string

@@ -41,7 +41,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	root.SetErr(errOut)
 	understood := false // cobra does not mark the errors that are about the command line
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		err := cmd.ValidateRequiredFlags()
+		err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
 		understood = err == nil
 		return err
 	}

@@ -1,0 +1,100 @@
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/plugins"
+)
+
+// builtInBroker runs the built-in broker of a node, and returns the node's configuration file and the broker's address.
+func builtInBroker(t *testing.T) (path, address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address = listener.Addr().String()
+	require.NoError(t, listener.Close())
+	path = write(t, "weft.yaml", fmt.Sprintf(
+		"node: alice\nbroker: {embedded: {listen: %q, users: [{name: panel, password: s3cret}]}}\n", address))
+	file, err := plugins.Load(path)
+	require.NoError(t, err)
+	startBroker(t, file)
+	return path, address
+}
+
+func startBroker(t *testing.T, file *configs.File) {
+	broker, err := plugins.NewBroker(file, nil, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	require.NoError(t, broker.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, broker.Close()) })
+}
+
+func TestPublishedMessagesAreSubscribedTo(t *testing.T) {
+	path, address := builtInBroker(t)
+	url := "mqtt://panel:s3cret@" + address
+	for _, broker := range [][]string{{"-c", path}, {"--url", url}} {
+		pub := func(in string, args ...string) {
+			t.Helper()
+			got := runWith(t.Context(), in, append(append([]string{"pub"}, args...), broker...)...)
+			require.Equal(t, result{}, got)
+		}
+		pub("", "-t", "kept/a", "-m", "old", "-r", "-q", "1")
+		received := make(chan result, 1)
+		go func() {
+			received <- runWith(t.Context(), "", append([]string{"sub", "-v", "-t", "kept/#", "-t", "lines", "-C", "5", "-W", "20s"}, broker...)...)
+		}()
+		// The retained message shows that the subscription is there; the others are published until then.
+		require.Eventually(t, func() bool {
+			pub("one\ntwo\n", "-t", "lines", "-l", "-q", "2")
+			return len(received) == 1
+		}, 20*time.Second, 50*time.Millisecond)
+		got := <-received
+		require.Zero(t, got.status, got.err)
+		lines := strings.Split(strings.TrimSpace(got.out), "\n")
+		require.Len(t, lines, 5)
+		require.Contains(t, lines, "kept/a old")
+		require.Contains(t, lines, "lines one")
+		require.Contains(t, lines, "lines two")
+
+		pub("", "-t", "kept/a", "-n", "-r", "-q", "1")
+		// The built-in broker may answer the publisher a moment before it hands the message to who subscribes just then.
+		require.Eventually(t, func() bool {
+			gone := runWith(t.Context(), "", append([]string{"sub", "-t", "kept/#", "-C", "1", "-W", "300ms"}, broker...)...)
+			return gone == result{1, "", "weft: 0 of 1 messages came\n"}
+		}, 20*time.Second, 50*time.Millisecond)
+	}
+}
+
+func TestSubEndsQuietlyWhenItsTimeIsOver(t *testing.T) {
+	path, _ := builtInBroker(t)
+	require.Equal(t, result{}, run(t, "sub", "-c", path, "-t", "#", "-W", "300ms"))
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(300*time.Millisecond, cancel)
+	require.Equal(t, result{}, runWith(ctx, "", "sub", "-c", path, "-t", "#"), "an interrupt is no error")
+}
+
+func TestUnreachableBrokerIsNamed(t *testing.T) {
+	for _, args := range [][]string{{"pub", "-t", "a", "-m", "b", "-q", "1"}, {"sub", "-t", "a"}, {"sub", "-t", "a", "-C", "1"}} {
+		got := run(t, append(args, "--url", "mqtt://user:s3cret@127.0.0.1:1", "-W", "300ms", "--log-format", "json")...)
+		require.Equal(t, 1, got.status, args)
+		require.Contains(t, got.err, `{"time":`)
+		require.Regexp(t, `weft: .*connection refused\n$`, got.err)
+		require.NotContains(t, got.err, "s3cret")
+	}
+}
+
+func TestWrongPasswordIsNamed(t *testing.T) {
+	_, address := builtInBroker(t)
+	got := run(t, "pub", "-t", "a", "-m", "b", "-q", "1", "--url", "mqtt://panel:wr0ng@"+address, "-W", "500ms")
+	require.Equal(t, 1, got.status)
+	require.Contains(t, got.err, "bad user name or password")
+	require.NotContains(t, got.err, "wr0ng")
+}

@@ -1,0 +1,197 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	weft "github.com/weft-relay/weft/cmd/weft"
+)
+
+// result is what one command line left.
+type result struct {
+	status   int
+	out, err string
+}
+
+func run(t *testing.T, args ...string) result {
+	t.Helper()
+	return runWith(t.Context(), "", args...)
+}
+
+func runWith(ctx context.Context, in string, args ...string) result {
+	var out, errOut bytes.Buffer
+	status := weft.Execute(ctx, args, strings.NewReader(in), &out, &errOut)
+	return result{status, out.String(), errOut.String()}
+}
+
+func write(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func TestInitWritesAFileThatCheckPasses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	path := filepath.Join(dir, "weft.yaml")
+	made := run(t, "init", "--node", "alice", dir)
+	require.Zero(t, made.status, made.err)
+	require.Equal(t, result{0, path + ": ok\n", ""}, run(t, "check", path))
+	id := run(t, "id", "-c", path)
+	require.Contains(t, made.out, strings.TrimSpace(id.out), "init shows the identity that it has made")
+
+	again := run(t, "init", dir)
+	require.Equal(t, 1, again.status)
+	require.Contains(t, again.err, path+" is there already")
+	require.Equal(t, id, run(t, "id", "-c", path))
+}
+
+// Is what init offers to uncomment right too?
+func TestInitOffersValidKeys(t *testing.T) {
+	dir := t.TempDir()
+	require.Zero(t, run(t, "init", "--node", "alice", dir).status)
+	path := filepath.Join(dir, "weft.yaml")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	offered := regexp.MustCompile(`(?m)^( *)#(\S|  )`).ReplaceAllString(string(text), "$1$2")
+	offered = regexp.MustCompile(`(?m)^[a-z]+: [\[{][\]}]\n`).ReplaceAllString(offered, "")
+	require.Contains(t, offered, "\n  - {name: doors")
+	require.NoError(t, os.WriteFile(path, []byte(offered), 0o600))
+	checked := run(t, "check", path)
+	require.Equal(t, result{0, path + ": ok\n", ""}, checked)
+}
+
+func TestInitTakesTheNameOfTheMachine(t *testing.T) {
+	made := run(t, "init", t.TempDir())
+	require.Zero(t, made.status, made.err)
+	require.Regexp(t, `\{name: [a-z0-9_-]{1,32}, key: "ed25519:`, made.out)
+	bad := run(t, "init", "--node", "No Name", t.TempDir())
+	require.Equal(t, 2, bad.status)
+	require.Contains(t, bad.err, `"No Name" is no name`)
+}
+
+func TestIDIsOneLineAndStays(t *testing.T) {
+	path := write(t, "weft.yaml", "node: alice\n")
+	first := run(t, "id", "-c", path)
+	require.Zero(t, first.status, first.err)
+	require.Regexp(t, `^\{name: alice, key: "ed25519:[A-Za-z0-9_-]{43}"\}\n$`, first.out)
+	require.Equal(t, first, run(t, "id", "-c", path))
+
+	// What it prints is what a peer's file takes.
+	bob := write(t, "weft.yaml", "node: bob\npeers:\n  - "+first.out+"transports: {hub: {type: nats, url: nats://127.0.0.1:4222}}\n")
+	require.Equal(t, bob+": ok\n", run(t, "check", bob).out)
+}
+
+func TestIDRefusesAKeyThatOthersMayRead(t *testing.T) {
+	path := write(t, "weft.yaml", "node: alice\n")
+	require.Zero(t, run(t, "id", "-c", path).status)
+	key := filepath.Join(filepath.Dir(path), "alice", "identity.key")
+	require.NoError(t, os.Chmod(key, 0o644))
+	refused := run(t, "id", "-c", path)
+	require.Equal(t, 1, refused.status)
+	require.Contains(t, refused.err, "chmod 600 "+key)
+}
+
+func TestCheckReportsEveryErrorOfEveryFile(t *testing.T) {
+	good := write(t, "good.yaml", "node: good\n")
+	bad := write(t, "bad.yaml", "node: bad\nroutes:\n  - {name: a, match: ['a#'], to: nowhere}\nbrokr: {}\n")
+	seed := write(t, "seed.yaml", "node: seed\ntransports: {hub: {type: nats, url: nats://127.0.0.1:4222, nkey: seed.yaml}}\n")
+	got := run(t, "check", good, bad, seed)
+	require.Equal(t, 1, got.status)
+	require.Equal(t, good+": ok\n", got.out)
+	require.Contains(t, got.err, bad+`:3: routes[0].match[0]: filter "a#"`)
+	require.Contains(t, got.err, bad+`:3: routes[0].to: no transport "nowhere"`)
+	require.Contains(t, got.err, bad+`:4: brokr: unknown key; did you mean "broker"?`)
+	require.Contains(t, got.err, seed+":2: transports.hub: nkey: ")
+}
+
+func TestMatchExitsAsGrepDoes(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want result
+	}{
+		{[]string{"doors/+", "doors/1", "doors", "doors/1/2", "doors/"}, result{0, "doors/1\ndoors/\n", ""}},
+		{[]string{"doors/#", "doors"}, result{0, "doors\n", ""}},
+		{[]string{"#", "$SYS/uptime"}, result{status: 1}},
+	} {
+		require.Equal(t, tt.want, run(t, append([]string{"match"}, tt.args...)...))
+	}
+	for _, args := range [][]string{{"a#", "a"}, {"a", "b", "c/+"}, {"$share/g/a", "a"}, {"a"}} {
+		got := run(t, append([]string{"match"}, args...)...)
+		require.Equal(t, 2, got.status, args)
+		require.Empty(t, got.out)
+		require.NotEmpty(t, got.err)
+	}
+}
+
+func TestUsageErrorsExitWithTwoAndSayWhereHelpIs(t *testing.T) {
+	file := write(t, "weft.yaml", "node: alice\n")
+	for _, args := range [][]string{
+		{"nonsense"},
+		{"--nonsense"},
+		{"id", "extra"},
+		{"pub"},
+		{"pub", "-t", "a"},
+		{"pub", "-t", "a", "-m", "b", "-n"},
+		{"pub", "-t", "a/#", "-m", "b"},
+		{"pub", "-t", "a", "-m", "b", "-q", "3"},
+		{"pub", "-t", "a", "-m", "b", "-W", "5"},
+		{"pub", "-t", "a", "-m", "b", "--url", "http://127.0.0.1"},
+		{"sub"},
+		{"sub", "-t", "a#"},
+		{"sub", "-t", "a", "-c", file, "--log-level", "loud"},
+		{"sub", "-t", "a", "-c", file, "--log-format", "xml"},
+	} {
+		got := run(t, args...)
+		require.Equal(t, 2, got.status, "%q: %s", args, got.err)
+		require.Regexp(t, `^weft: (?s:.*)\nTry: weft.* --help\n$`, got.err, "%q", args)
+	}
+	require.Contains(t, run(t, "chek").err, "check")
+}
+
+func TestMissingConfigurationSaysHowToMakeOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weft.yaml")
+	for _, command := range []string{"check", "id", "run"} {
+		got := run(t, command, "-c", path)
+		require.Equal(t, 1, got.status)
+		require.Equal(t, path+": no such file; make one with `weft init`, or name another one\n", got.err)
+	}
+}
+
+// Does every command explain itself, and is each of its examples a command line that it takes?
+func TestHelpHasExamplesThatParse(t *testing.T) {
+	for _, cmd := range append(weft.NewRoot().Commands(), weft.NewRoot()) {
+		require.NotEmpty(t, cmd.Short, cmd.Name())
+		if cmd.Name() == "version" {
+			continue
+		}
+		require.NotEmpty(t, cmd.Long, cmd.Name())
+		require.NotEmpty(t, cmd.Example, cmd.Name())
+		for line := range strings.Lines(cmd.Example) {
+			_, words, found := strings.Cut(line, "weft ")
+			if !found {
+				continue
+			}
+			words, _, _ = strings.Cut(words, "   ") // what follows says what it does
+			args := strings.Fields(strings.ReplaceAll(words, "'", ""))
+			got := run(t, append(args, "--help")...)
+			require.Zero(t, got.status, "%s: %s", line, got.err)
+			require.Contains(t, got.out, "Usage:\n  weft "+args[0], line)
+		}
+	}
+}
+
+func TestVersionAndCompletion(t *testing.T) {
+	require.Regexp(t, `^weft \S+ go1\.\S+ \S+/\S+\n$`, run(t, "version").out)
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		require.Contains(t, run(t, "completion", shell).out, "weft")
+	}
+	require.Contains(t, run(t, "__complete", "ch").out, "check\tSay what is wrong")
+}

@@ -1,0 +1,7 @@
+package main
+
+// What the tests of the command line use.
+var (
+	Execute = execute
+	NewRoot = newRoot
+)
