@@ -42,37 +42,33 @@ func (s *Store) appendSome(ctx context.Context, entries []Entry, durable bool) (
 		s.mu.Unlock()
 		return 0, ErrClosed
 	}
-	var missing *block
-	for n < len(entries) {
-		lanes, verdict, m := s.admit(&entries[n])
-		if verdict != admitted {
-			missing = m
+	why, missing := admitted, (*block)(nil)
+	for ; n < len(entries); n++ {
+		var taking []*Lane
+		if taking, why, missing = s.admit(&entries[n]); why != admitted {
 			break
 		}
-		s.enqueue(&entries[n], lanes, durable)
-		n++
+		s.enqueue(&entries[n], taking, durable)
 	}
-	b := s.pend
 	if n > 0 {
 		s.writeUrgent()
 	}
-	var room chan struct{}
-	if n == 0 && missing == nil {
-		if s.room == nil {
-			s.room = make(chan struct{})
-		}
-		room = s.room
-	}
-	if durable && n > 0 {
+	b := s.pend
+	wait := durable && n > 0 || why == mustCommit
+	if wait {
 		b.work, b.sync = true, true
+	}
+	var room <-chan struct{}
+	if n == 0 && !wait && missing == nil {
+		room = s.roomAhead()
 	}
 	s.mu.Unlock()
 	switch {
-	case n > 0 && durable:
+	case wait:
 		return n, s.await(b, entries[:n])
 	case missing != nil:
 		s.load(missing)
-	case n == 0:
+	case room != nil:
 		return 0, s.waitForRoom(ctx, room)
 	}
 	return n, nil
@@ -96,8 +92,9 @@ func (s *Store) await(b *batch, entries []Entry) error {
 type verdict int
 
 const (
-	admitted verdict = iota
-	mustWait         // until the lane has room, or a block is in memory
+	admitted   verdict = iota
+	mustWait           // until the lane has room, or a block is in memory
+	mustCommit         // what is being written, because that is what must make room
 )
 
 // admit decides which of an entry's lanes take it, and reserves room in them.
@@ -112,8 +109,8 @@ func (s *Store) admit(e *Entry) ([]*Lane, verdict, *block) {
 		}
 	}
 	for _, l := range e.Lanes {
-		if missing := l.makeRoom(size); missing != nil {
-			return nil, mustWait, missing
+		if verdict, missing := l.makeRoom(size); verdict != admitted {
+			return nil, verdict, missing
 		}
 	}
 	taking := e.Lanes
@@ -147,22 +144,25 @@ func (l *Lane) mustWait(size int64) bool {
 	return waits && size <= l.limits.Bytes && !l.fits(size)
 }
 
-// makeRoom drops what the policy says. It returns the block that must be in memory to know what that is.
-func (l *Lane) makeRoom(size int64) (missing *block) {
+// makeRoom drops what the policy says. That may be something that is not in memory, or not visible yet.
+func (l *Lane) makeRoom(size int64) (verdict, *block) {
 	if l.limits.WhenFull != DropOldest || size > l.limits.Bytes {
-		return nil
+		return admitted, nil
 	}
 	for !l.fits(size) && l.durable.unread > 0 {
 		it, missing := l.durableHead()
 		if missing != nil {
-			return missing
+			return mustWait, missing
 		}
 		if it != nil {
 			l.dropHead(it, ReasonFull)
 			l.markUrgent()
 		}
 	}
-	return nil
+	if !l.fits(size) && l.reserved > 0 {
+		return mustCommit, nil
+	}
+	return admitted, nil
 }
 
 // refuses returns why the lane does not take a message, or "" if it does. The lane has no room for it or makeRoom made some.

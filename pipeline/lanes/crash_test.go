@@ -104,19 +104,38 @@ func copyDir(t testing.TB, from string) string {
 	return to
 }
 
-// copyInto copies in the order of the names, and forgives what the store removes meanwhile: a merged segment is there before
-// those it replaces are gone.
+// copyInto copies the journal as it was at one moment: again, if it was changed meanwhile.
 func copyInto(t testing.TB, to, from string) {
 	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Join(to, "journal"), 0o700))
-	for _, path := range segments(t, from) {
-		b, err := os.ReadFile(path)
-		if os.IsNotExist(err) {
-			continue
+	target := filepath.Join(to, "journal")
+	for before := state(t, from); ; {
+		require.NoError(t, os.RemoveAll(target))
+		require.NoError(t, os.MkdirAll(target, 0o700))
+		for _, path := range segments(t, from) {
+			if b, err := os.ReadFile(path); err == nil { // or it is gone, which shows below
+				require.NoError(t, os.WriteFile(filepath.Join(target, filepath.Base(path)), b, 0o600))
+			}
 		}
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(to, "journal", filepath.Base(path)), b, 0o600))
+		after := state(t, from)
+		if after == before {
+			return
+		}
+		before = after
 	}
+}
+
+// state says what files there are, how long, and since when.
+func state(t testing.TB, dir string) string {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(dir, "journal"))
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			fmt.Fprintln(&b, e.Name(), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return b.String()
 }
 
 func segments(t testing.TB, dir string) []string {
@@ -183,11 +202,11 @@ func TestDamageAnywhereCostsOnlyWhatItHits(t *testing.T) {
 						require.Greater(t, m.Seq, last)
 						last = m.Seq
 					}
-					// A record is under 100 bytes. Where a set of lanes is hit, its block, here a segment, is lost.
+					// A record is 50 bytes and more. Where a set of lanes is hit, its block, here a segment, is lost.
 					lost := len(sent) - len(got)
-					require.LessOrEqual(t, lost, 16<<10/60+10, "at %d of %d", at, length)
+					require.LessOrEqual(t, lost, 16<<10/50+10, "at %d of %d", at, length)
 					if kind != "truncated" && at > 1000 && at < length-1000 {
-						require.LessOrEqual(t, lost, 2+n/60, "at %d of %d", at, length)
+						require.LessOrEqual(t, lost, 3+n/50, "at %d of %d", at, length)
 					}
 					if lost > 0 && kind != "truncated" && kind != "cut out" {
 						require.Contains(t, said.String(), "journal damaged")

@@ -228,6 +228,14 @@ func (s *Store) roomMade() {
 	}
 }
 
+// roomAhead returns a channel that is closed when a lane may have room again.
+func (s *Store) roomAhead() <-chan struct{} {
+	if s.room == nil {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
 // waitForRoom returns when a lane may have room again.
 func (s *Store) waitForRoom(ctx context.Context, room <-chan struct{}) error {
 	select {
