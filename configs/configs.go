@@ -56,13 +56,13 @@ type Transport struct {
 	Config any // as TransportType.Config made it
 }
 
-// String and LogValue name a file and its parts without what they hold: there may be secrets in them.
-
-func (f *File) String() string { return fmt.Sprintf("configuration of %s", f.Node.Node) }
+// String names the file without what it holds: there may be secrets in it.
+func (f *File) String() string { return "configuration of " + f.Node.Node }
 
 // LogValue implements slog.LogValuer.
 func (f *File) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
+// String names the transport without what it is told: there may be secrets in it.
 func (t Transport) String() string { return fmt.Sprintf("%s (%s)", t.Name, t.Type) }
 
 // LogValue implements slog.LogValuer.

@@ -68,11 +68,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path, tag string) {
 		n = n.Alias
 	}
 	d.lines[path] = n.Line
-	if custom, ok := v.Addr().Interface().(nodeDecoder); ok {
+	if custom, ok := reflect.TypeAssert[nodeDecoder](v.Addr()); ok {
 		custom.decodeNode(d, n, path)
 		return
 	}
-	if _, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok || isScalar(v) {
+	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok || isScalar(v) {
 		d.scalar(n, v, path, tag)
 		return
 	}
@@ -111,7 +111,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, others .
 			d.report(under(path, key), "unknown key; %s", suggest(key, append(keysOf(fields), others...)))
 		}
 	}
-	if checked, ok := v.Addr().Interface().(interface{ Validate() error }); ok {
+	if checked, ok := reflect.TypeAssert[interface{ Validate() error }](v.Addr()); ok {
 		d.judge(checked.Validate(), path, keysOf(fields))
 	}
 }
@@ -132,7 +132,7 @@ func (d *decoder) judge(err error, path string, keys []string) {
 
 // flatten takes apart what errors.Join has joined.
 func flatten(err error) []error {
-	many, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // nothing that is wrapped deeper
+	many, ok := err.(interface{ Unwrap() []error })
 	switch {
 	case err == nil:
 		return nil
@@ -207,7 +207,7 @@ func (d *decoder) text(n *yaml.Node, path string) (string, bool) {
 }
 
 func (d *decoder) setScalar(v reflect.Value, text, tag string) (err error) {
-	if t, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if t, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		return t.UnmarshalText([]byte(text))
 	}
 	switch {
@@ -230,8 +230,11 @@ func (d *decoder) setScalar(v reflect.Value, text, tag string) (err error) {
 	return err
 }
 
-// refine checks and completes a string as its field's tag asks.
+// refine checks and completes a string as its field's tag asks. An empty one is as good as none.
 func (d *decoder) refine(text, tag string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
 	switch tag {
 	case "address":
 		return text, checkAddress(text)

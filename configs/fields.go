@@ -52,7 +52,7 @@ func setDefaults(v reflect.Value) {
 				setDefaults(v.Field(i))
 			}
 		}
-		if d, ok := v.Addr().Interface().(interface{ SetDefaults() }); ok {
+		if d, ok := reflect.TypeAssert[interface{ SetDefaults() }](v.Addr()); ok {
 			d.SetDefaults()
 		}
 	}

@@ -48,7 +48,7 @@ func read(t *testing.T, input string) string {
 	dir, err := filepath.Abs("testdata/golden")
 	require.NoError(t, err)
 	file, err := configs.Parse(filepath.Join(dir, "weft.yaml"), []byte(input), types)
-	got := []byte{}
+	var got []byte
 	if err != nil {
 		problems, ok := errors.AsType[configs.Problems](err)
 		require.True(t, ok)

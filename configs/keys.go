@@ -54,7 +54,7 @@ func sample(t reflect.Type) reflect.Value {
 }
 
 func formatDefault(v reflect.Value, tag string) string {
-	d, isDuration := v.Interface().(time.Duration)
+	d, isDuration := reflect.TypeAssert[time.Duration](v)
 	switch {
 	case isDuration:
 		return formatDuration(d)

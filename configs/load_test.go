@@ -87,6 +87,15 @@ transports:
 	require.Equal(t, "s3cret", file.Transports[0].Config.(*cable).Token)
 }
 
+func TestEmptyValuesAreAsGoodAsNone(t *testing.T) {
+	file, err := configs.Parse("/etc/weft/weft.yaml", []byte("node: alice\ndata_dir: ${WEFT_NOT_SET:}\nadmin: {listen: ''}\n"+
+		"transports: {hub: {type: cable, url: 'cable://hub', token: '', tls: {ca: '${WEFT_NOT_SET:}'}}}\n"), types)
+	require.NoError(t, err)
+	require.Equal(t, "/etc/weft/alice", file.Node.DataDir)
+	require.Empty(t, file.Admin.Listen)
+	require.Empty(t, file.Transports[0].Config.(*cable).TLS.CA)
+}
+
 func TestMissingFileSaysHowToMakeOne(t *testing.T) {
 	_, err := configs.Load(filepath.Join(t.TempDir(), "weft.yaml"), types)
 	require.ErrorContains(t, err, "weft.yaml: no such file; make one with `weft init`")
