@@ -13,7 +13,7 @@ func newNATS(c *nats.Config, n node, log *slog.Logger) (transports.Transport, er
 	config := *c
 	config.Node, config.Follow = n.name, n.peers
 	if config.Embedded.StoreDir == "" {
-		config.Embedded.StoreDir = filepath.Join(n.dataDir, n.transport)
+		config.Embedded.StoreDir = filepath.Join(n.dataDir, "nats-"+n.transport) // apart from the node's own folders
 	}
 	t, err := nats.New(config, log)
 	if err != nil {
