@@ -50,7 +50,7 @@ type TLS struct {
 // Limits of the streams that carry frames.
 type Limits struct {
 	Bytes  int64         `yaml:"bytes" weft:"size"` // of each of the two streams; default 1 GiB
-	Age    time.Duration `yaml:"age"`               // frames not fetched for so long are lost; default 168h, 0 for no limit
+	Age    time.Duration `yaml:"age"`               // frames not fetched for so long are lost; default 168h
 	Frames int64         `yaml:"frames"`            // waiting for one peer; more are refused and stay with the sender. Default 1024
 }
 
@@ -98,7 +98,7 @@ func (c *Config) Validate() error {
 	if c.Limits.Bytes < 1<<20 {
 		errs = append(errs, fmt.Errorf("limits.bytes: %d is less than 1MiB", c.Limits.Bytes))
 	}
-	if c.Limits.Age != 0 && c.Limits.Age < time.Minute {
+	if c.Limits.Age < time.Minute {
 		errs = append(errs, fmt.Errorf("limits.age: %v is less than 1m", c.Limits.Age))
 	}
 	if c.Limits.Frames < 1 {

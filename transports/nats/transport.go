@@ -244,10 +244,10 @@ func (t *Transport) endSession(s *session) {
 func (t *Transport) await(ctx context.Context) (*session, error) {
 	for {
 		t.mu.Lock()
-		s, begun, running := t.session, t.begun, t.ctx
+		s, begun, life := t.session, t.begun, t.ctx
 		t.mu.Unlock()
 		switch {
-		case running == nil || running.Err() != nil:
+		case life == nil || life.Err() != nil:
 			return nil, ErrClosed
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -256,7 +256,7 @@ func (t *Transport) await(ctx context.Context) (*session, error) {
 		}
 		select {
 		case <-begun:
-		case <-running.Done():
+		case <-life.Done():
 			return nil, ErrClosed
 		case <-ctx.Done():
 			return nil, fmt.Errorf("not connected: %w", ctx.Err())
