@@ -16,15 +16,15 @@ import (
 
 // BrokerConfig describes the built-in broker.
 type BrokerConfig struct {
-	Listen  string `yaml:"listen"`   // host:port for MQTT over TCP; port 0 takes a free one
-	DataDir string `yaml:"data_dir"` // where sessions and retained messages are kept; empty: in memory
-	Users   []User `yaml:"users"`    // who may connect; empty: everybody, to everything
+	Listen  string `yaml:"listen" weft:"address"` // host:port for MQTT over TCP; port 0 takes a free one
+	DataDir string `yaml:"data_dir" weft:"path"`  // where sessions and retained messages are kept; empty: in memory
+	Users   []User `yaml:"users"`                 // who may connect; empty: everybody, to everything
 }
 
 // User may connect to the built-in broker. Without Read and Write everything is allowed.
 type User struct {
 	Name     string   `yaml:"name"`
-	Password string   `yaml:"password"`
+	Password string   `yaml:"password" weft:"secret"`
 	Read     []string `yaml:"read"`  // topic filters of what it receives
 	Write    []string `yaml:"write"` // topic filters of what it may publish to
 }

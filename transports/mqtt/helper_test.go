@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -172,4 +173,14 @@ func subscribe(t testing.TB, s *mqtt.Session, filter string) *inbox {
 	messages, err := s.Subscribe(context.Background(), filter)
 	require.NoError(t, err)
 	return collect(messages)
+}
+
+// via returns the broker's URL with the proxy's address, user and password kept.
+func via(brokerURL string, p *proxy) string {
+	u, err := url.Parse(brokerURL)
+	if err != nil {
+		panic(err)
+	}
+	u.Host = p.address()
+	return u.String()
 }

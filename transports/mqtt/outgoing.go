@@ -40,7 +40,7 @@ func newCall() *call { return &call{pending: 1, done: make(chan struct{})} }
 type outgoing struct {
 	store  Store
 	limit  int // messages in flight
-	limit2 int // PUBLISH packets at QoS 2 that wait for their PUBREC
+	limit2 int // PUBLISH packets at QoS 2 that wait for their PUBREC; a QoS 1 PUBLISH needs one place too, at its moment
 
 	mu     sync.Mutex
 	change *sync.Cond // a slot is free, a link has come, or the session is closed
@@ -197,7 +197,7 @@ func (o *outgoing) disconnected(l *link) {
 	}
 }
 
-// pump writes what is due, in order, as far as the limit at QoS 2 lets it.
+// pump writes what is due, in order, as far as the limit of open QoS 2 exchanges lets it.
 func (o *outgoing) pump() {
 	if o.link == nil {
 		return
@@ -209,10 +209,11 @@ func (o *outgoing) pump() {
 			f.onWire = true
 			continue
 		}
+		// At QoS 1 too: Mosquitto counts both, and acknowledges a QoS 1 message that is one too many as if it had taken it.
+		if o.open2 >= o.limit2 {
+			return
+		}
 		if f.qos == 2 {
-			if o.open2 >= o.limit2 {
-				return
-			}
 			o.open2++
 		}
 		if f.sent {

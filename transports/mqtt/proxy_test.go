@@ -9,16 +9,25 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy passes TCP connections on to a broker. It can cut them, or cut at a packet.
+// verdict is what a proxy does with a packet.
+type verdict int
+
+const (
+	pass verdict = iota
+	cutBefore
+	cutAfter
+	swallow
+)
+
+// proxy passes TCP connections on to a broker. It can cut them, at a certain packet too.
 type proxy struct {
 	listener net.Listener
 	target   string
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
-	// watch is called for every packet before it is passed on, and cuts the connection when it returns true.
-	watch func(toBroker bool, kind byte) bool
-	hole  bool // swallow what comes instead of passing it on
+	watch func(toBroker bool, kind byte) verdict // called for every packet, or nil
+	deaf  bool                                   // new connections are closed at once
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -54,10 +63,14 @@ func (p *proxy) serve(client net.Conn) {
 	}
 	p.mu.Lock()
 	p.conns[client], p.conns[broker] = struct{}{}, struct{}{}
+	if p.deaf {
+		client.Close()
+		broker.Close()
+	}
 	p.mu.Unlock()
 	var both sync.WaitGroup
-	both.Go(func() { p.pass(broker, client, true) })
-	both.Go(func() { p.pass(client, broker, false) })
+	both.Go(func() { p.copy(broker, client, true) })
+	both.Go(func() { p.copy(client, broker, false) })
 	both.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,8 +78,8 @@ func (p *proxy) serve(client net.Conn) {
 	delete(p.conns, broker)
 }
 
-// pass copies packets until one side fails, and closes both.
-func (p *proxy) pass(to, from net.Conn, toBroker bool) {
+// copy passes packets on until one side fails, and closes both.
+func (p *proxy) copy(to, from net.Conn, toBroker bool) {
 	defer to.Close()
 	defer from.Close()
 	for {
@@ -75,15 +88,18 @@ func (p *proxy) pass(to, from net.Conn, toBroker bool) {
 			return
 		}
 		p.mu.Lock()
-		cut, hole := p.watch != nil && p.watch(toBroker, packet[0]>>4), p.hole
+		v := pass
+		if p.watch != nil {
+			v = p.watch(toBroker, packet[0]>>4)
+		}
 		p.mu.Unlock()
-		if cut {
+		if v == cutBefore {
 			return
 		}
-		if hole {
+		if v == swallow {
 			continue
 		}
-		if _, err := to.Write(packet); err != nil {
+		if _, err := to.Write(packet); err != nil || v == cutAfter {
 			return
 		}
 	}
