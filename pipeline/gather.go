@@ -7,8 +7,11 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// maxRun is how many messages of the broker go to the disk together at most.
-const maxRun = 1024
+// Limits of a run: messages, and bytes of payload after which no further one is added.
+const (
+	maxRun      = 1024
+	maxRunBytes = 4 << 20
+)
 
 // runKey is the context key of a run's messages.
 type runKey struct{}
@@ -19,9 +22,9 @@ func runOf(msg *message.Message) []*message.Message {
 	return run
 }
 
-// gather decorates the broker's subscriber: it hands on all messages that are ready as one, the next run only after the last
-// one's Ack, and passes that on to each of them. So the order is kept although the Router runs a goroutine a message, and
-// one sync of the disk serves the whole run.
+// gather decorates a subscriber: it hands on all messages that are ready as one, the next run only after the last one's Ack,
+// and passes that on to each of them; it never refuses one. So the order is kept although the Router runs a goroutine a
+// message, and one sync of the disk, or one exchange with the broker, serves the whole run.
 type gather struct{ message.Subscriber }
 
 // Subscribe implements message.Subscriber.
@@ -31,12 +34,12 @@ func (g gather) Subscribe(ctx context.Context, topic string) (<-chan *message.Me
 		return nil, err
 	}
 	out := make(chan *message.Message)
-	go func() { // ends with its input, which the broker closes when ctx ends
+	go func() { // ends with its input, which its subscriber closes when ctx ends
 		defer close(out)
 		for first := range in {
 			run := drain(first, in)
 			if !handOn(ctx, out, run) {
-				return // unacknowledged: the broker keeps them
+				return // unacknowledged: whoever sent them keeps them
 			}
 			for _, m := range run {
 				m.Ack()
@@ -48,14 +51,14 @@ func (g gather) Subscribe(ctx context.Context, topic string) (<-chan *message.Me
 
 // drain returns the message and those that are ready behind it.
 func drain(first *message.Message, in <-chan *message.Message) []*message.Message {
-	run := []*message.Message{first}
-	for len(run) < maxRun {
+	run, size := []*message.Message{first}, len(first.Payload)
+	for len(run) < maxRun && size < maxRunBytes {
 		select {
 		case m, ok := <-in:
 			if !ok {
 				return run
 			}
-			run = append(run, m)
+			run, size = append(run, m), size+len(m.Payload)
 		default:
 			return run
 		}

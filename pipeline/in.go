@@ -61,24 +61,49 @@ func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store,
 	return &in{node: cfg.Node, id: id, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, kept: kept, log: log}, nil
 }
 
-// handle is the in-router's handler. An error means that the frame must come again.
-func (n *in) handle(msg *message.Message) error {
-	f, origin, err := n.open(msg.Payload)
-	if err != nil {
-		return n.refuse(msg, err)
+// handle is the in-router's handler. It takes a run of frames: what they bring goes to the broker together, so that many small
+// frames cost one exchange with it. An error means that the run must come again.
+func (n *in) handle(run *message.Message) error {
+	ctx := context.WithoutCancel(run.Context()) // what was begun may finish while the router closes
+	var batch []*message.Message
+	marks := make(map[foreignLane]uint64) // how far the run takes each lane
+	for _, msg := range runOf(run) {
+		f, origin, err := n.open(msg.Payload)
+		if err != nil {
+			if err := n.refuse(msg, err); err != nil {
+				return err
+			}
+			continue
+		}
+		n.bytes.Add(uint64(len(msg.Payload)))
+		if last := len(f.Messages) - 1; last >= 0 {
+			from := foreignLane{origin, f.Lane, f.Epoch}
+			batch = n.accept(ctx, batch, from, max(marks[from], n.done(from)), f.Messages)
+			marks[from] = max(marks[from], f.Messages[last].Seq)
+		}
 	}
-	n.bytes.Add(uint64(len(msg.Payload)))
-	batch := n.accept(context.WithoutCancel(msg.Context()), origin, f)
 	if len(batch) > 0 {
 		if err := n.sink.Publish("", batch...); err != nil {
 			return err
 		}
 		n.delivered.Add(uint64(len(batch)))
 	}
-	if last := len(f.Messages) - 1; last >= 0 {
-		n.store.SetDone(origin, f.Lane, f.Epoch, f.Messages[last].Seq)
+	for from, seq := range marks {
+		n.store.SetDone(from.origin, from.lane, from.epoch, seq)
 	}
 	return nil
+}
+
+// foreignLane is a lane of another node.
+type foreignLane struct {
+	origin      string
+	lane, epoch uint64
+}
+
+// done returns the last sequence number of the lane that the broker has answered for, or 0.
+func (n *in) done(from foreignLane) uint64 {
+	seq, _ := n.store.Done(from.origin, from.lane, from.epoch)
+	return seq
 }
 
 func (n *in) open(data []byte) (*frame.Frame, string, error) {
@@ -124,18 +149,16 @@ func (n *in) refuse(msg *message.Message, err error) error {
 	return nil
 }
 
-// accept returns what of a frame is for the broker: not handed over before, and asked for. Handed over means that the broker has
-// answered (everything up to the lane's mark), or, for QoS 2, that the packet is in flight and its session kept on disk.
-func (n *in) accept(ctx context.Context, origin string, f *frame.Frame) []*message.Message {
-	batch := make([]*message.Message, 0, len(f.Messages))
-	done, known := n.store.Done(origin, f.Lane, f.Epoch)
-	for i := range f.Messages {
-		m := &f.Messages[i]
-		if known && m.Seq <= done {
+// accept appends what of a frame is for the broker: not handed over before, and asked for. Handed over means that the broker has
+// answered (everything up to done), or, for QoS 2, that the packet is in flight and its session kept on disk.
+func (n *in) accept(ctx context.Context, batch []*message.Message, from foreignLane, done uint64, messages []frame.Message) []*message.Message {
+	for i := range messages {
+		m := &messages[i]
+		if m.Seq <= done {
 			n.refused.add(refusedReplayed, 1)
 			continue
 		}
-		sub := n.subscription(origin, m.Topic)
+		sub := n.subscription(from.origin, m.Topic)
 		if sub == nil {
 			n.refused.add(refusedUnwanted, 1)
 			continue
@@ -145,7 +168,7 @@ func (n *in) accept(ctx context.Context, origin string, f *frame.Frame) []*messa
 			n.refused.add(refusedTopic, 1)
 			continue
 		}
-		uuid := lanes.ID{Origin: origin, Lane: f.Lane, Epoch: f.Epoch, Seq: m.Seq}.String()
+		uuid := lanes.ID{Origin: from.origin, Lane: from.lane, Epoch: from.epoch, Seq: m.Seq}.String()
 		qos := min(m.QoS, sub.MaxQoS)
 		if qos == 2 && n.store.Handed(uuid) {
 			n.refused.add(refusedReplayed, 1)

@@ -142,14 +142,14 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if n.in, err = newIn(n.cfg, n.id, peers, n.store, n.broker, kept, n.log); err != nil {
 		return err
 	}
-	n.inRouter.AddConsumerHandler("kept", "", kept, n.in.handle)
+	n.inRouter.AddConsumerHandler("kept", "", gather{kept}, n.in.handle)
 	for name, t := range n.transports {
 		sub, ok := t.(message.Subscriber)
 		if !ok {
 			continue
 		}
 		for _, topic := range []string{transports.Inbox, transports.Feed} {
-			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, lent{sub}, n.in.handle)
+			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, gather{lent{sub}}, n.in.handle)
 		}
 	}
 	return nil
