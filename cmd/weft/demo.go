@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	tmpl "text/template"
@@ -180,9 +181,9 @@ func (s *demoSite) start(ctx context.Context) error {
 // stopDemo stops the sites in the reverse order: alice's node holds the network.
 func stopDemo(sites []*demoSite) error {
 	var errs []error
-	for i := len(sites) - 1; i >= 0; i-- {
+	for _, s := range slices.Backward(sites) {
 		ctx, cancel := context.WithTimeout(context.Background(), pipeline.StopTimeout)
-		errs = append(errs, sites[i].client.Close(), sites[i].eye.Close(), sites[i].app.Stop(ctx))
+		errs = append(errs, s.client.Close(), s.eye.Close(), s.app.Stop(ctx))
 		cancel()
 	}
 	return errors.Join(errs...)

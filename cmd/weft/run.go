@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"go.uber.org/dig"
+	"go.uber.org/fx"
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
@@ -60,23 +61,7 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 		return nil, err
 	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
-	ended := app.Wait()
-	for running := true; running && next == nil; {
-		running = false
-		select {
-		case <-hangup:
-			var wrong error
-			if next, wrong = reread(path, log); wrong != nil {
-				log.Error("configuration not taken up, the node goes on as it was", "error", wrong)
-			}
-			running = true
-		case signal := <-ended: // fx hears SIGTERM and SIGINT too; a node that died says so with its status
-			if signal.ExitCode != 0 {
-				err = errors.New("the node died, see the log")
-			}
-		case <-ctx.Done():
-		}
-	}
+	next, err = await(ctx, path, app, hangup, log)
 	log.Info("node stops: no more is taken in, the lanes drain")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
 	defer cancel()
@@ -84,6 +69,28 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 		return nil, errors.Join(err, stopErr)
 	}
 	return next, err
+}
+
+// await returns when the node is to stop: with an error because it died, with a new file because that has changed.
+func await(ctx context.Context, path string, app *fx.App, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
+	ended := app.Wait()
+	for {
+		select {
+		case <-hangup:
+			file, err := reread(path, log)
+			if err == nil {
+				return file, nil
+			}
+			log.Error("configuration not taken up, the node goes on as it was", "error", err)
+		case signal := <-ended: // fx hears SIGTERM and SIGINT too; a node that died says so with its status
+			if signal.ExitCode != 0 {
+				return nil, errors.New("the node died, see the log")
+			}
+			return nil, nil
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
 }
 
 // reread reads the file again and builds what it asks for.
