@@ -22,6 +22,9 @@ func (s *Store) Append(ctx context.Context, entries []Entry) error {
 		if len(e.Message.Topic) > math.MaxUint16 {
 			return fmt.Errorf("topic of %d bytes: longer than MQTT allows", len(e.Message.Topic))
 		}
+		if e.Message.QoS > 2 {
+			return fmt.Errorf("QoS %d: more than MQTT has", e.Message.QoS)
+		}
 		e.Message.Seq = 0
 		durable = durable || e.Message.QoS > 0 || e.PacketID != 0
 	}

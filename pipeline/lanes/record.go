@@ -13,6 +13,8 @@ const (
 	formatVersion = 1
 	headerLen     = 44
 	recordLen     = 11
+	seqBits       = 40                  // of a sequence number count within one boot; the rest is the boot
+	maxBoot       = 1<<(64-seqBits) - 2 // so that the next one still fits
 	marker0       = 0xE5
 	marker1       = 0x57
 )
@@ -67,7 +69,8 @@ func parseHeader(b []byte) (h header, version uint32, ok bool) {
 	if len(b) < headerLen || [8]byte(b[:8]) != magic || crc32.Checksum(b[:40], castagnoli) != le.Uint32(b[40:]) {
 		return h, 0, false
 	}
-	return header{epoch: le.Uint64(b[16:]), boot: le.Uint64(b[24:]), through: le.Uint64(b[32:])}, le.Uint32(b[8:]), true
+	h = header{epoch: le.Uint64(b[16:]), boot: le.Uint64(b[24:]), through: le.Uint64(b[32:])}
+	return h, le.Uint32(b[8:]), h.boot <= maxBoot
 }
 
 // seedOf ties the checksums of records to their segment: bytes left on the disk by another one, or a record that somebody
@@ -157,9 +160,11 @@ func parseMessage(b []byte, topic string) (m frame.Message, set uint64, packetID
 	if len(b) < messageFixed+n {
 		return m, 0, 0, false
 	}
-	m.Seq = le.Uint64(b)
+	m.Seq, m.QoS = le.Uint64(b), b[24]&^retainFlag
+	if m.Seq>>seqBits > maxBoot || m.QoS != 1 && m.QoS != 2 {
+		return m, 0, 0, false
+	}
 	m.Time = time.UnixMilli(int64(le.Uint64(b[16:])))
-	m.QoS = b[24] &^ retainFlag
 	m.Retain = b[24]&retainFlag != 0
 	if t := b[messageFixed : messageFixed+n]; string(t) == topic {
 		m.Topic = topic

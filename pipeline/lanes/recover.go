@@ -14,9 +14,6 @@ import (
 // maxDamaged bounds what is kept in data_dir/damaged.
 const maxDamaged = 64 << 20
 
-// seqBits is how much of a sequence number counts within one boot; the rest is the boot.
-const seqBits = 40
-
 // recovery reads the journal that an earlier process left.
 type recovery struct {
 	s          *Store
@@ -84,7 +81,7 @@ func (s *Store) segmentNumbers() ([]uint64, error) {
 	var numbers []uint64
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), ".seg")
-		if n, err := strconv.ParseUint(name, 16, 64); ok && err == nil && len(name) == 16 {
+		if n, err := strconv.ParseUint(name, 16, 64); ok && err == nil && len(name) == 16 && n>>32 <= maxBoot {
 			numbers = append(numbers, n)
 		} else if strings.HasSuffix(e.Name(), ".tmp") {
 			if err := os.Remove(filepath.Join(s.journal(), e.Name())); err != nil {
@@ -149,6 +146,7 @@ func (r *recovery) record(seg *segment, off int64, t recordType, body []byte) {
 func (r *recovery) message(seg *segment, off int64, body []byte) {
 	m, setID, packetID, ok := parseMessage(body, "")
 	if !ok {
+		r.unroutable++
 		return
 	}
 	r.maxSeq = max(r.maxSeq, m.Seq)
