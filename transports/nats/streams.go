@@ -17,8 +17,9 @@ const (
 	// maxProfile is the largest profile in bytes that the bucket takes, and maxProfiles bounds the bucket.
 	maxProfile  = 256 << 10
 	maxProfiles = 256 << 20
-	// duplicateWindow is how long the server recognises a frame that is published again.
-	duplicateWindow = 2 * time.Minute
+	// duplicateWindow is how long the server recognises a frame that is published again. It is short because the server keeps
+	// every id in memory so long; the receiver recognises what comes later.
+	duplicateWindow = 15 * time.Second
 )
 
 // streams returns the streams as this node makes them.

@@ -18,6 +18,7 @@ import (
 // Watermill's own suite makes up its topics and expects metadata to travel. So each of its topics is the inbox of a node named after
 // it, and metadata goes in the payload.
 func TestWatermillSuite(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	tests.TestPubSub(t, tests.Features{
 		GuaranteedOrder:                     true,
