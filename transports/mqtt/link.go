@@ -22,9 +22,10 @@ var errLinkClosed = errors.New("connection closed")
 // link is one network connection. Writes are gathered in a buffer that one goroutine takes to the socket, so that one
 // system call carries many packets, and one Sync of the store serves all that depend on it.
 type link struct {
-	conn  net.Conn
-	r     *bufio.Reader
-	store Store
+	conn     net.Conn
+	r        *bufio.Reader
+	quickAck func() // see quickAck; may be nil
+	store    Store
 
 	mu      sync.Mutex
 	space   *sync.Cond // the buffer has shrunk, or the link has failed
@@ -42,7 +43,7 @@ type link struct {
 }
 
 func newLink(conn net.Conn, store Store) *link {
-	l := &link{conn: conn, store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
+	l := &link{conn: conn, quickAck: quickAck(conn), store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
 	l.space = sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(stampedReader{l}, 64<<10)
 	l.lastRead.Store(time.Now().UnixNano())
@@ -56,6 +57,9 @@ func (s stampedReader) Read(p []byte) (int, error) {
 	n, err := s.conn.Read(p)
 	if n > 0 {
 		s.lastRead.Store(time.Now().UnixNano())
+		if s.quickAck != nil {
+			s.quickAck()
+		}
 	}
 	return n, err
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,6 +29,8 @@ type proxy struct {
 	conns map[net.Conn]struct{}
 	watch func(toBroker bool, kind byte) verdict // called for every packet, or nil
 	deaf  bool                                   // new connections are closed at once
+
+	refuseBit bool // answer a CONNECT with the bridge bit as brokers do that do not know it
 }
 
 func startProxy(t testing.TB, target string) *proxy {
@@ -92,7 +95,12 @@ func (p *proxy) copy(to, from net.Conn, toBroker bool) {
 		if p.watch != nil {
 			v = p.watch(toBroker, packet[0]>>4)
 		}
+		refuse := p.refuseBit && toBroker && packet[0]>>4 == packets.Connect && packet[8]&0x80 != 0
 		p.mu.Unlock()
+		if refuse {
+			from.Write([]byte{packets.Connack << 4, 2, 0, packets.ErrRefusedBadProtocolVersion})
+			return
+		}
 		if v == cutBefore {
 			return
 		}

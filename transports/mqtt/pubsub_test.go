@@ -45,7 +45,7 @@ func construct(url string, marshal mqtt.Marshaler) tests.PubSubConstructor {
 // declared: consumer groups (MQTT 3.1.1 has none), old messages for new subscribers, and that contexts cross.
 func TestSessionPassesWatermillSuite(t *testing.T) {
 	brokers := map[string]string{
-		"mosquitto": startMosquitto(t, "max_queued_messages 0", "max_inflight_messages 20", "autosave_on_changes false").url(),
+		"mosquitto": startMosquitto(t, "max_queued_messages 0").url(),
 		"built-in":  startBroker(t, mqtt.BrokerConfig{}).URL(),
 	}
 	features := tests.Features{GuaranteedOrder: true, ExactlyOnceDelivery: true, Persistent: true, RequireSingleInstance: true}
