@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,16 +22,22 @@ import (
 // under way when the node was told to stop ends by itself and its outcome is known.
 const attemptTimeout = 10 * time.Second
 
-// reasonUndeliverable is what the lane counts of messages that the transport refuses for good.
-const reasonUndeliverable = "undeliverable"
+// Reasons of the messages that a delivery drops, as the lane counts them.
+const (
+	reasonUndeliverable = "undeliverable" // the transport refuses it for good
+	reasonUnwanted      = "unwanted"      // no filter of the peer matches it
+)
+
+var errStranger = errors.New("the peer has not announced yet what it wants")
 
 // delivery is the handler of one lane: it seals the lane's frames and publishes them.
 type delivery struct {
 	node      string
 	id        *identity.Identity
-	via       string // name of the transport
-	to        *peer  // nil for a broadcast
-	topic     string // of the transport
+	via       string     // name of the transport
+	to        *peer      // nil for a broadcast
+	interests *interests // what to wants; nil for a broadcast
+	topic     string     // of the transport
 	maxQoS    byte
 	epoch     uint64
 	lane      *lanes.Lane
@@ -70,16 +78,75 @@ func (s *laneState) get() (since time.Time, err error) {
 
 // handle is the deliver-router's handler.
 func (d *delivery) handle(msg *message.Message) error {
-	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
-	err := d.publish(ctx, msg.UUID, batchOf(msg))
-	if d.state.set(err) {
-		if err != nil {
-			d.log.Warn("lane waits, its messages are kept", "error", err)
-		} else {
-			d.log.Info("lane moves again")
+	if d.to != nil && d.interests.of(d.to.Name) == nil {
+		d.note(errStranger)
+		if !d.interests.await(msg.Context(), d.to.Name) {
+			return errStranger
 		}
 	}
+	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
+	err := d.publishWanted(ctx, msg.UUID, batchOf(msg))
+	d.note(err)
 	return err
+}
+
+// note keeps an attempt's outcome, and logs when it differs in kind from the last one.
+func (d *delivery) note(err error) {
+	switch changed := d.state.set(err); {
+	case changed && err != nil:
+		d.log.Warn("lane waits, its messages are kept", "error", err)
+	case changed:
+		d.log.Info("lane moves again")
+	}
+}
+
+// publishWanted publishes what of the batch the peer wants now and drops the rest: messages that were kept before the peer's
+// wishes were known, or that it has ceased to want.
+func (d *delivery) publishWanted(ctx context.Context, uuid string, batch []frame.Message) error {
+	wanted := d.wanted(batch)
+	if len(wanted) == len(batch) {
+		return d.publish(ctx, uuid, batch)
+	}
+	if len(wanted) > 0 {
+		uuid = fmt.Sprintf("%s-%x", frameID(d.node, d.epoch, d.lane, wanted), len(wanted)) // the same for the same messages alone
+		if err := d.publish(ctx, uuid, wanted); err != nil {
+			return err
+		}
+	}
+	for i := range batch {
+		if len(wanted) > 0 && wanted[0].Seq == batch[i].Seq {
+			d.lane.Ack(batch[i].Seq)
+			wanted = wanted[1:]
+		} else {
+			d.lane.Drop(batch[i].Seq, reasonUnwanted)
+		}
+	}
+	return nil
+}
+
+// wanted returns the messages of the batch that the peer's filters match, or the batch itself if all are.
+func (d *delivery) wanted(batch []frame.Message) []frame.Message {
+	if d.to == nil {
+		return batch
+	}
+	wants := d.interests.view.Load().wants
+	var few [8]int
+	matches := func(m *frame.Message) bool {
+		return slices.Contains(wants.AppendMatch(few[:0], m.Topic), d.to.index)
+	}
+	for i := range batch {
+		if matches(&batch[i]) {
+			continue
+		}
+		wanted := slices.Clone(batch[:i])
+		for j := i + 1; j < len(batch); j++ {
+			if matches(&batch[j]) {
+				wanted = append(wanted, batch[j])
+			}
+		}
+		return wanted
+	}
+	return batch
 }
 
 // publish sends the messages as one frame, or, where that is too large for the transport, as two halves; a message that is too

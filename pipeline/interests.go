@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -24,9 +26,16 @@ type interests struct {
 	peers     map[string]*peer // by their names on the transport
 	log       *slog.Logger
 
-	set atomic.Pointer[matching.Set[int]] // filters to indexes of peers
+	view atomic.Pointer[view] // what is in effect
 
 	mu    sync.Mutex
+	known map[string]*profile.Profile // by the peer's name
+	news  chan struct{}               // closed when the view changes
+}
+
+// view is what all peers want at one moment.
+type view struct {
+	wants *matching.Set[int]          // filters to indexes of peers
 	known map[string]*profile.Profile // by the peer's name
 }
 
@@ -39,6 +48,7 @@ func newInterests(transport, dataDir string, id *identity.Identity, peers []*pee
 		peers:     make(map[string]*peer, len(peers)),
 		log:       log.With("transport", transport),
 		known:     make(map[string]*profile.Profile, len(peers)),
+		news:      make(chan struct{}),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -95,17 +105,20 @@ func (in *interests) accept(p *peer, data []byte) (bool, error) {
 
 // rebuild makes what is known effective.
 func (in *interests) rebuild() error {
-	set, err := matching.NewSet(in.filters)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	wants, err := matching.NewSet(in.filters)
 	if err != nil {
 		return fmt.Errorf("interests of %s: %w", in.transport, err)
 	}
-	in.set.Store(set)
+	in.view.Store(&view{wants: wants, known: maps.Clone(in.known)})
+	close(in.news)
+	in.news = make(chan struct{})
 	return nil
 }
 
+// filters needs mu.
 func (in *interests) filters(yield func(string, int) bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
 	for _, p := range in.peers {
 		prof := in.known[p.Name]
 		if prof == nil {
@@ -119,11 +132,24 @@ func (in *interests) filters(yield func(string, int) bool) {
 	}
 }
 
-// of returns the profile that is known of a peer, or nil.
-func (in *interests) of(name string) *profile.Profile {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.known[name]
+// of returns the profile of a peer that is in effect, or nil.
+func (in *interests) of(name string) *profile.Profile { return in.view.Load().known[name] }
+
+// await waits until the peer's profile is in effect, or returns false when ctx ends.
+func (in *interests) await(ctx context.Context, name string) bool {
+	for {
+		in.mu.Lock()
+		news := in.news
+		in.mu.Unlock()
+		if in.of(name) != nil {
+			return true
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // writeFile replaces a file durably, whole or not at all.

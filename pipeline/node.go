@@ -95,7 +95,7 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 			return err
 		}
 	}
-	addresses, err := newAddressing(routes, len(peers))
+	addresses, err := newAddressing(routes, peers)
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (n *Node) buildDeliveries(r *route, peers []*peer) error {
 			lane: lane, transport: publisher, limit: limit, dead: n.dead, log: n.log.With("lane", lane.Name()),
 		}
 		if r.Mode == Direct {
-			d.to, d.topic = peers[i], transports.Direct(peers[i].On(r.To))
+			d.to, d.topic, d.interests = peers[i], transports.Direct(peers[i].On(r.To)), r.interests
 		}
 		n.deliveries = append(n.deliveries, d)
 		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch()}

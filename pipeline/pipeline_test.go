@@ -79,7 +79,7 @@ func testInterests(t *testing.T, dir string) *interests {
 }
 
 func wanting(in *interests, topic string) []int {
-	found := in.set.Load().AppendMatch(nil, topic)
+	found := in.view.Load().wants.AppendMatch(nil, topic)
 	slices.Sort(found)
 	return found
 }
@@ -125,6 +125,7 @@ func TestProfileThatIsOldForgedOrOfAnotherNameChangesNothing(t *testing.T) {
 	}
 }
 
+// Dave has not announced himself: what he wants is not known, so all that matches is kept for him.
 func TestEachPeerIsServedByTheFirstRouteThatMatches(t *testing.T) {
 	store, peers := testStore(t), testPeers(t)
 	in := testInterests(t, t.TempDir())
@@ -142,7 +143,7 @@ func TestEachPeerIsServedByTheFirstRouteThatMatches(t *testing.T) {
 	} {
 		routes = append(routes, newRoute(cfg, store, peers, in))
 	}
-	a, err := newAddressing(routes, len(peers))
+	a, err := newAddressing(routes, peers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,11 +152,11 @@ func TestEachPeerIsServedByTheFirstRouteThatMatches(t *testing.T) {
 		want  []string
 		qos   byte
 	}{
-		{"doors/1", []string{"doors/bob", "doors/carol", "news/*"}, 1},
-		{"x/1", []string{"all/bob", "all/carol"}, 2},
-		{"news/1", []string{"news/*"}, 0},
+		{"doors/1", []string{"doors/bob", "doors/carol", "doors/dave", "news/*"}, 1},
+		{"x/1", []string{"all/bob", "all/carol", "all/dave"}, 2},
+		{"news/1", []string{"all/dave", "news/*"}, 2},
 		{"$SYS/x", nil, 0},
-		{"y", nil, 0},
+		{"y", []string{"all/dave"}, 2},
 	} {
 		due, qos := a.due(nil, tc.topic)
 		var names []string
@@ -213,9 +214,12 @@ func (w *wire) opened(t *testing.T) (topics []string) {
 
 func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *lanes.Store) {
 	t.Helper()
-	store := testStore(t)
+	store, in := testStore(t), testInterests(t, t.TempDir())
+	if _, err := announce(t, in, 2, "bob", 1, "#"); err != nil {
+		t.Fatal(err)
+	}
 	return &delivery{
-		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], topic: transports.Direct("bob"), maxQoS: 1, epoch: store.Epoch(),
+		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], interests: in, topic: transports.Direct("bob"), maxQoS: 1, epoch: store.Epoch(),
 		lane: store.Lane("r/bob", lanes.Limits{}), transport: network, limit: func() int { return limit },
 		dead: &deadLetters{sink: broker}, log: slog.New(slog.DiscardHandler),
 	}, store

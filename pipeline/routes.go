@@ -39,10 +39,17 @@ func newRoute(cfg Route, store *lanes.Store, peers []*peer, in *interests) *rout
 
 // addressing finds the lanes that a message is due in. For each peer the first direct route that matches and whose
 // transport the peer has announced its wish on carries the message, and of the broadcast routes over one transport the
-// first, so that overlapping routes double nothing. It is used by one goroutine at a time.
+// first, so that overlapping routes double nothing. What a peer wants that has not announced itself anywhere yet is not
+// known: the first direct route that matches keeps the message for it, and its delivery sorts out what is wanted.
+// It is used by one goroutine at a time.
 type addressing struct {
-	routes  []*route
-	byTopic *matching.Set[int] // filters to indexes of routes
+	routes    []*route
+	byTopic   *matching.Set[int] // filters to indexes of routes
+	peers     []*peer
+	interests []*interests // of all direct routes
+
+	views     []*view // of the interests, when strangers was made
+	strangers []int   // indexes of the peers that are known nowhere
 
 	matched []int // scratch
 	wanted  []int
@@ -51,7 +58,7 @@ type addressing struct {
 	fed     map[string]bool // transports that a broadcast route was found for
 }
 
-func newAddressing(routes []*route, peers int) (*addressing, error) {
+func newAddressing(routes []*route, peers []*peer) (*addressing, error) {
 	set, err := matching.NewSet(func(yield func(string, int) bool) {
 		for i, r := range routes {
 			for _, f := range r.Match {
@@ -64,7 +71,14 @@ func newAddressing(routes []*route, peers int) (*addressing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	return &addressing{routes: routes, byTopic: set, served: make([]uint64, peers), fed: map[string]bool{}}, nil
+	a := &addressing{routes: routes, byTopic: set, peers: peers, served: make([]uint64, len(peers)), fed: map[string]bool{}}
+	for _, r := range routes {
+		if r.Mode == Direct && !slices.Contains(a.interests, r.interests) {
+			a.interests = append(a.interests, r.interests)
+		}
+	}
+	a.views = make([]*view, len(a.interests))
+	return a, nil
 }
 
 // due appends the lanes that a message on the topic is due in, and returns the highest QoS that one of them carries.
@@ -73,6 +87,8 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 	slices.Sort(a.matched)
 	a.round++
 	clear(a.fed)
+	a.look()
+	strangers := a.strangers
 	var qos byte
 	for _, i := range a.matched {
 		r, before := a.routes[i], len(dst)
@@ -83,6 +99,10 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 			}
 		} else {
 			dst = a.direct(dst, r, topic)
+			for _, p := range strangers {
+				dst = append(dst, r.lanes[p])
+			}
+			strangers = nil
 		}
 		if len(dst) > before {
 			qos = max(qos, r.QoS)
@@ -92,7 +112,7 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 }
 
 func (a *addressing) direct(dst []*lanes.Lane, r *route, topic string) []*lanes.Lane {
-	a.wanted = r.interests.set.Load().AppendMatch(a.wanted[:0], topic)
+	a.wanted = r.interests.view.Load().wants.AppendMatch(a.wanted[:0], topic)
 	for _, p := range a.wanted {
 		if a.served[p] != a.round {
 			a.served[p] = a.round
@@ -100,4 +120,23 @@ func (a *addressing) direct(dst []*lanes.Lane, r *route, topic string) []*lanes.
 		}
 	}
 	return dst
+}
+
+// look finds the strangers anew when the peers have announced something.
+func (a *addressing) look() {
+	changed := false
+	for i, in := range a.interests {
+		if v := in.view.Load(); v != a.views[i] {
+			a.views[i], changed = v, true
+		}
+	}
+	if !changed {
+		return
+	}
+	a.strangers = a.strangers[:0]
+	for i, p := range a.peers {
+		if !slices.ContainsFunc(a.views, func(v *view) bool { return v.known[p.Name] != nil }) {
+			a.strangers = append(a.strangers, i)
+		}
+	}
 }
