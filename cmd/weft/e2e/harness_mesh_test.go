@@ -169,9 +169,10 @@ type site struct {
 // mesh is sites that are all peers of each other, joined by one nats-server. Every site wants everything of every other:
 // a test that wants less changes the nodes' configuration before it starts them.
 type mesh struct {
-	t     *testing.T
-	nats  *natsServer
-	sites []*site
+	t      *testing.T
+	nats   *natsServer
+	sites  []*site
+	joined func(a, b int) bool // whether two sites list each other; nil means all do
 }
 
 // newMesh makes sites without starting anything. The lines are for each Mosquitto, beside those that let it queue for an
@@ -191,21 +192,31 @@ func newMesh(t *testing.T, names []string, lines ...string) *mesh {
 	return m
 }
 
-// introduce puts every node into the others' list of peers.
+// peers returns the sites that list each other with this one.
+func (m *mesh) peers(of *site) []*site {
+	var peers []*site
+	self := slices.Index(m.sites, of)
+	for i, other := range m.sites {
+		if other != of && (m.joined == nil || m.joined(self, i)) {
+			peers = append(peers, other)
+		}
+	}
+	return peers
+}
+
+// introduce puts every node into its peers' lists.
 func (m *mesh) introduce() {
 	m.t.Helper()
-	entries := make(map[string]json.RawMessage, len(m.sites))
+	entries := make(map[*site]json.RawMessage, len(m.sites))
 	for _, s := range m.sites {
-		entries[s.name] = peerEntry(m.t, s.node)
+		entries[s] = peerEntry(m.t, s.node)
 	}
 	for _, s := range m.sites {
-		var peers list
-		for _, other := range m.sites {
-			if other != s {
-				peers = append(peers, entries[other.name])
-			}
+		list := list{}
+		for _, other := range m.peers(s) {
+			list = append(list, entries[other])
 		}
-		s.node.config["peers"] = peers
+		s.node.config["peers"] = list
 	}
 }
 
@@ -238,10 +249,8 @@ func (m *mesh) awaitLinked() {
 	m.t.Helper()
 	for _, s := range m.sites {
 		s.node.awaitReady()
-		for _, other := range m.sites {
-			if other != s {
-				s.node.awaitWishes(other.name, wishes(other.node)...)
-			}
+		for _, other := range m.peers(s) {
+			s.node.awaitWishes(other.name, wishes(other.node)...)
 		}
 	}
 }

@@ -20,6 +20,17 @@ func awaitLines(t *testing.T, sub *program, want ...string) {
 	})
 }
 
+// eventuallyHas waits until mosquitto_sub has printed the line among others.
+func eventuallyHas(t *testing.T, sub *program, line string) {
+	t.Helper()
+	eventually(t, 20*time.Second, func() error {
+		if have := messages(sub); !slices.Contains(have, line) {
+			return fmt.Errorf("%q without %q", have, line)
+		}
+		return nil
+	})
+}
+
 // Does a message cross from mosquitto_pub on one site to mosquitto_sub on the other, at each QoS, both ways?
 func TestMessagesCrossAtEachQoSBothWays(t *testing.T) {
 	m, alice, bob := pair(t)
