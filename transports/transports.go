@@ -23,9 +23,10 @@
 // Publish returns nil only when the far side, or a store between, has taken every message over durably. It honours the
 // message's context, retries nothing by itself beyond its own reconnect, and marks with [Permanent] what no retry can cure.
 //
-// Subscribe delivers the frames of one origin in the order they were published, one at a time: the next only after the last
-// was acknowledged. A frame is given back to the network as taken only after Ack; after Nack it is delivered again, before
-// any later one. The channel is closed when the context ends or the transport is closed.
+// Subscribe delivers the frames of one origin in the order they were published. Several may come before the first is
+// acknowledged, so that the delay of a link does not bound what crosses it; a frame is given back to the network as taken only
+// after its own Ack and those of all before it. After a Nack that frame comes again, and then all after it that were not
+// acknowledged. A node subscribes to each topic once. The channel is closed when the context ends or the transport is closed.
 //
 // A transport reconnects for ever by itself, a failed first connect included. Start returns once the attempt has begun.
 package transports

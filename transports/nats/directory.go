@@ -85,7 +85,7 @@ type watch struct {
 	seq   uint64 // of the consumer's last message
 }
 
-func (w *watch) open(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+func (w *watch) open(ctx context.Context, _ context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
 	w.seq = 0
 	return js.CreateConsumer(ctx, w.names.bucketStream(), jetstream.ConsumerConfig{
 		FilterSubject: w.names.bucketSubject(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,

@@ -4,6 +4,7 @@
 // acknowledged it. A broadcast frame is published to weft.feed.NODE in WEFT_FEED, where every follower has a durable consumer of
 // its own. Profiles live in the key-value bucket WEFT_PROFILES. What is missing is made; what exists is never altered.
 //
-// Every consumer allows one unacknowledged frame (MaxAckPending 1). With more, JetStream redelivers a frame after later ones have
-// been delivered, and the order of an origin's frames would be lost.
+// The order of an origin's frames is kept although JetStream delivers a frame that was not acknowledged after later ones. The
+// consumer of a feed allows one unacknowledged frame. The consumer of the inbox allows several and is made anew with each
+// session: in a work queue it begins with the first frame that was not acknowledged.
 package nats

@@ -24,7 +24,8 @@ const (
 	nackPause     = 100 * time.Millisecond // before a refused frame is offered again
 )
 
-// Subscribe delivers the frames of [transports.Inbox] or [transports.Feed], one at a time. Consumers are durable: frames sent while
+// Subscribe delivers the frames of [transports.Inbox], up to 32 before the first is acknowledged, or of [transports.Feed], one at a
+// time. A node has one subscription of each. Consumers are durable: frames sent while
 // this node is away wait for it. A feed followed for the first time begins with the frames published from then on. Close the
 // channel's subscription by ending ctx.
 func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
@@ -43,17 +44,22 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	unhook := context.AfterFunc(t.ctx, cancel)
-	in := &intake{t: t, out: make(chan *message.Message)}
+	out := make(chan *message.Message)
 	go func() {
 		defer t.running.Done()
-		defer close(in.out)
+		defer close(out)
 		defer unhook()
 		defer cancel()
+		if topic == transports.Inbox {
+			t.consumeInbox(ctx, out)
+			return
+		}
+		in := &intake{t: t, out: out}
 		if len(config.FilterSubjects) == 0 { // follows nobody; a consumer without a filter would get every feed
 			<-ctx.Done()
 			return
 		}
-		t.consume(ctx, func(ctx context.Context, js jetstream.JetStream) (jetstream.Consumer, error) {
+		t.consume(ctx, func(ctx context.Context, _ context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
 			consumer, err := durable(ctx, js, stream, config)
 			if err == nil {
 				in.resume(js.Conn(), consumer.CachedInfo().Created)
@@ -61,7 +67,17 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 			return consumer, err
 		}, func(msg jetstream.Msg) error { return in.take(ctx, msg) })
 	}()
-	return in.out, nil
+	return out, nil
+}
+
+// consumeInbox hands out direct frames until ctx ends.
+func (t *Transport) consumeInbox(ctx context.Context, out chan *message.Message) {
+	w := &windows{t: t, out: out}
+	defer w.stop()
+	t.consume(ctx, func(ctx context.Context, over context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
+		w.begin(ctx, over)
+		return t.freshInbox(ctx, js)
+	}, w.take)
 }
 
 func (t *Transport) inbox() jetstream.ConsumerConfig {
@@ -112,7 +128,7 @@ func durable(ctx context.Context, js jetstream.JetStream, stream string, want je
 // anew.
 func (t *Transport) consume(
 	ctx context.Context,
-	open func(context.Context, jetstream.JetStream) (jetstream.Consumer, error),
+	open func(context.Context, context.CancelCauseFunc, jetstream.JetStream) (jetstream.Consumer, error),
 	take func(jetstream.Msg) error,
 ) {
 	for {
@@ -122,6 +138,10 @@ func (t *Transport) consume(
 		}
 		err = t.consumeIn(ctx, s, open, take)
 		if ctx.Err() != nil || s.ctx.Err() != nil {
+			continue
+		}
+		if errors.Is(err, errRefused) {
+			pause(ctx, nackPause)
 			continue
 		}
 		t.log.Debug("nats consumer is made anew", slog.Any("err", err))
@@ -137,13 +157,13 @@ func (t *Transport) consume(
 func (t *Transport) consumeIn(
 	ctx context.Context,
 	s *session,
-	open func(context.Context, jetstream.JetStream) (jetstream.Consumer, error),
+	open func(context.Context, context.CancelCauseFunc, jetstream.JetStream) (jetstream.Consumer, error),
 	take func(jetstream.Msg) error,
 ) error {
-	next, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.ctx, cancel)()
-	consumer, err := open(next, s.js)
+	next, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+	consumer, err := open(next, cancel, s.js)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}
@@ -155,6 +175,9 @@ func (t *Transport) consumeIn(
 	t.status.note(nil)
 	for {
 		msg, err := messages.Next(jetstream.NextContext(next))
+		if next.Err() != nil {
+			return context.Cause(next)
+		}
 		if err != nil {
 			return fmt.Errorf("consumer: %w", err)
 		}

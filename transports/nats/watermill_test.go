@@ -21,7 +21,6 @@ func TestWatermillSuite(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	tests.TestPubSub(t, tests.Features{
-		GuaranteedOrder:                     true,
 		GuaranteedOrderWithSingleSubscriber: true,
 		Persistent:                          true,
 		ForceShort:                          testing.Short(),

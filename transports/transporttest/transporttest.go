@@ -40,7 +40,7 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 		needs bool
 	}{
 		{"FramesArriveInOrder", framesArriveInOrder, true},
-		{"NextFrameWaitsForAck", nextFrameWaitsForAck, true},
+		{"FrameIsGivenBackAsTakenOnlyAfterTheOnesBeforeIt", takenInOrder, features.Stores},
 		{"NackedFrameComesBeforeLaterOnes", nackedFrameComesBeforeLaterOnes, true},
 		{"UnackedFrameComesToTheNextSubscriber", unackedFrameComesToTheNextSubscriber, features.Stores},
 		{"AbsentReceiverGetsFramesLater", absentReceiverGetsFramesLater, features.Stores},
