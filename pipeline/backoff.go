@@ -17,13 +17,18 @@ type backoff struct{ next time.Duration }
 func newBackoff() backoff { return backoff{backoffMin} }
 
 // sleep waits and reports whether ctx is still alive.
-func (b *backoff) sleep(ctx context.Context) bool {
+func (b *backoff) sleep(ctx context.Context) bool { return b.sleepUntil(ctx, nil) }
+
+// sleepUntil is sleep that ends early when the channel is closed.
+func (b *backoff) sleepUntil(ctx context.Context, early <-chan struct{}) bool {
 	wait := b.next/2 + rand.N(b.next/2)
 	b.next = min(2*b.next, backoffMax)
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
+	case <-early:
 		return true
 	case <-ctx.Done():
 		return false

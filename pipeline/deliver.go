@@ -78,16 +78,21 @@ func (s *laneState) get() (since time.Time, err error) {
 
 // handle is the deliver-router's handler.
 func (d *delivery) handle(msg *message.Message) error {
-	if d.to != nil && d.interests.of(d.to.Name) == nil {
-		d.note(errStranger)
-		if !d.interests.await(msg.Context(), d.to.Name) {
-			return errStranger
-		}
-	}
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
-	err := d.publishWanted(ctx, msg.UUID, batchOf(msg))
+	err := errStranger
+	if d.to == nil || d.interests.of(d.to.Name) != nil {
+		err = d.publishWanted(ctx, msg.UUID, batchOf(msg))
+	}
 	d.note(err)
 	return err
+}
+
+// hope is the laneReader's: the peers' wishes have changed.
+func (d *delivery) hope() <-chan struct{} {
+	if d.interests == nil {
+		return nil
+	}
+	return d.interests.changed()
 }
 
 // note keeps an attempt's outcome, and logs when it differs in kind from the last one.

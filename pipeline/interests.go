@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -135,21 +134,11 @@ func (in *interests) filters(yield func(string, int) bool) {
 // of returns the profile of a peer that is in effect, or nil.
 func (in *interests) of(name string) *profile.Profile { return in.view.Load().known[name] }
 
-// await waits until the peer's profile is in effect, or returns false when ctx ends.
-func (in *interests) await(ctx context.Context, name string) bool {
-	for {
-		in.mu.Lock()
-		news := in.news
-		in.mu.Unlock()
-		if in.of(name) != nil {
-			return true
-		}
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return false
-		}
-	}
+// changed returns a channel that is closed when the view changes.
+func (in *interests) changed() <-chan struct{} {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.news
 }
 
 // writeFile replaces a file durably, whole or not at all.

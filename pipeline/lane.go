@@ -13,12 +13,14 @@ import (
 
 // laneReader is a lane as a Watermill subscriber: it hands on one frame at a time, the next only after the last one's Ack.
 // While a frame is in flight the next one gathers in the lane, so that a route without a period batches by itself when it is
-// busy and waits for nothing when it is not.
+// busy and waits for nothing when it is not. After a Nack the frame's messages go back to the head of the lane: what is too
+// old or in the way by then is dropped, and the next attempt takes as many as fit.
 type laneReader struct {
 	lane   *lanes.Lane
 	batch  Batch
 	origin string
 	epoch  uint64
+	hope   func() <-chan struct{} // returns what is closed when an attempt from then on may fare better
 }
 
 // batchKey is the context key of a frame's messages.
@@ -36,12 +38,25 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 	out := make(chan *message.Message)
 	go func() { // ends with ctx
 		defer close(out)
-		for {
+		for wait := newBackoff(); ; {
+			hope := r.hope()
 			batch, err := r.next(ctx)
-			if err != nil || !r.handOn(ctx, out, batch) {
+			if err != nil {
+				return
+			}
+			acked, alive := offer(ctx, out, r.frame(ctx, batch))
+			switch {
+			case acked:
+				r.lane.Ack(batch[len(batch)-1].Seq)
+				wait = newBackoff()
+				continue
+			case !alive:
 				return // unacknowledged: the lane keeps them
 			}
-			r.lane.Ack(batch[len(batch)-1].Seq)
+			r.lane.Rewind()
+			if !wait.sleepUntil(ctx, hope) {
+				return
+			}
 		}
 	}()
 	return out, nil
@@ -72,20 +87,11 @@ func (r *laneReader) next(ctx context.Context) ([]frame.Message, error) {
 	return batch, nil
 }
 
-// handOn offers the frame until it is acknowledged, or returns false when ctx ends.
-func (r *laneReader) handOn(ctx context.Context, out chan<- *message.Message, batch []frame.Message) bool {
-	uuid := frameID(r.origin, r.epoch, r.lane, batch)
-	for wait := newBackoff(); ; {
-		msg := message.NewMessage(uuid, nil)
-		msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
-		acked, alive := offer(ctx, out, msg)
-		if acked || !alive {
-			return acked
-		}
-		if !wait.sleep(ctx) {
-			return false
-		}
-	}
+// frame returns the messages as one Watermill message.
+func (r *laneReader) frame(ctx context.Context, batch []frame.Message) *message.Message {
+	msg := message.NewMessage(frameID(r.origin, r.epoch, r.lane, batch), nil)
+	msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
+	return msg
 }
 
 // frameID names a frame: the same messages sent again have the same name.

@@ -124,7 +124,7 @@ func (n *Node) buildDeliveries(r *route, peers []*peer) error {
 			d.to, d.topic, d.interests = peers[i], transports.Direct(peers[i].On(r.To)), r.interests
 		}
 		n.deliveries = append(n.deliveries, d)
-		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch()}
+		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch(), hope: d.hope}
 		n.deliverRouter.AddConsumerHandler(lane.Name(), lane.Name(), reader, d.handle)
 	}
 	return nil

@@ -243,7 +243,7 @@ func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testi
 	if err := store.Append(t.Context(), entries); err != nil {
 		t.Fatal(err)
 	}
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +291,7 @@ func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.
 		return nil
 	}}
 	d, store := testDelivery(t, network, &wire{}, 0)
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

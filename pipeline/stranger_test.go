@@ -1,26 +1,25 @@
 package pipeline
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/lanes"
 )
 
-// handled hands the delivery what is in its lane, and returns the outcome.
-func handled(t *testing.T, d *delivery) <-chan error {
+func testFrames(t *testing.T, d *delivery) <-chan *message.Message {
 	t.Helper()
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg := receive(t, frames)
-	done := make(chan error, 1)
-	go func() { done <- d.handle(msg) }()
-	return done
+	return frames
 }
 
 func queue(t *testing.T, store *lanes.Store, l *lanes.Lane, topics ...string) {
@@ -39,21 +38,22 @@ func TestWhatWasKeptForAStrangerIsSortedOutWhenItsWishesAreKnown(t *testing.T) {
 	d, store := testDelivery(t, network, &wire{}, 0)
 	d.interests = testInterests(t, t.TempDir())
 	queue(t, store, d.lane, "lamps/1", "doors/1", "lamps/2", "doors/2", "lamps/3")
-	done := handled(t, d)
-	for _, err := d.state.get(); err == nil; _, err = d.state.get() {
-		if t.Context().Err() != nil {
-			t.Fatal("the lane does not say that it waits")
+	frames := testFrames(t, d)
+	for range 3 {
+		msg := receive(t, frames)
+		if err := d.handle(msg); !errors.Is(err, errStranger) || d.status().State != "waiting" {
+			t.Fatalf("error %v, state %s", err, d.status().State)
 		}
-	}
-	if len(network.opened(t)) != 0 {
-		t.Fatal("something was sent to a peer that has announced nothing")
+		msg.Nack()
 	}
 	if _, err := announce(t, d.interests, 2, "bob", 1, "doors/#"); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-done; err != nil {
+	msg := receive(t, frames)
+	if err := d.handle(msg); err != nil {
 		t.Fatal(err)
 	}
+	msg.Ack()
 	if got := network.opened(t); !slices.Equal(got, []string{"doors/1", "doors/2"}) {
 		t.Errorf("sent %q, not doors/1 and doors/2", got)
 	}
@@ -69,11 +69,33 @@ func TestNothingIsSentWhereNothingQueuedIsWantedAnyMore(t *testing.T) {
 	if _, err := announce(t, d.interests, 2, "bob", 2, "lamps/#"); err != nil {
 		t.Fatal(err)
 	}
-	done := handled(t, d)
-	if err := <-done; err != nil {
+	if err := d.handle(receive(t, testFrames(t, d))); err != nil {
 		t.Fatal(err)
 	}
 	if s := d.lane.Stats(); len(network.got) != 0 || s.Dropped[reasonUnwanted] != 2 {
 		t.Errorf("%d frames were sent, the lane counts %+v", len(network.got), s)
+	}
+}
+
+// A frame that the network does not take for longer than its messages may live is not delivered late.
+func TestMessagesGrowTooOldWhileTheNetworkIsDown(t *testing.T) {
+	d, store := testDelivery(t, &wire{refuse: func([]byte) error { return errors.New("link down") }}, &wire{}, 0)
+	d.lane.SetLimits(lanes.Limits{Age: 200 * time.Millisecond})
+	queue(t, store, d.lane, "doors/1", "doors/2")
+	frames := testFrames(t, d)
+	for d.lane.Stats().Depth > 0 {
+		select {
+		case msg := <-frames:
+			if d.handle(msg) == nil {
+				t.Fatal("the network took it")
+			}
+			msg.Nack()
+		case <-t.Context().Done():
+			t.Fatal(t.Context().Err())
+		case <-time.After(10 * time.Millisecond): // look again
+		}
+	}
+	if s := d.lane.Stats(); s.Dropped[lanes.ReasonAge] != 2 {
+		t.Errorf("the lane counts %+v", s)
 	}
 }
