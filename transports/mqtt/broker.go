@@ -59,7 +59,8 @@ type Broker struct {
 	server *mochi.Server
 
 	mu       sync.Mutex
-	listener net.Listener
+	listener *brokerListener
+	store    *brokerStore
 }
 
 // NewBroker returns a broker that does nothing before Start.
@@ -73,10 +74,11 @@ func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
 	capabilities.MaximumInflight = 65_535         // for a session that is away; the identifiers end there
 	capabilities.ReceiveMaximum = 65_535
 	capabilities.MaximumClientWritesPending = 70_000 // more than can be in flight: QoS 0 alone is dropped here
-	b.server = mochi.New(&mochi.Options{Capabilities: capabilities, Logger: quiet(log)})
-	if err := b.server.AddHook(&brokerHook{broker: b}, nil); err != nil {
-		return nil, fmt.Errorf("built-in broker: %w", err)
-	}
+	b.server = mochi.New(&mochi.Options{
+		Capabilities: capabilities, Logger: quiet(log),
+		ClientNetWriteBufferSize: 1, // one packet a write: the connection gathers them itself
+		ClientNetReadBufferSize:  4 << 10,
+	})
 	return b, nil
 }
 
@@ -91,24 +93,37 @@ func (h levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelError && h.Handler.Enabled(ctx, level)
 }
 
-// Start implements [transports.Transport]: it listens, and returns when clients can connect.
+// Start implements [transports.Transport]: it reads what is kept in the data directory and listens. When it returns,
+// clients can connect.
 func (b *Broker) Start(ctx context.Context) error {
+	store, err := openBrokerStore(b.cfg.DataDir, b.log)
+	if err != nil {
+		return fmt.Errorf("built-in broker: data_dir: %w", err)
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
 	if err != nil {
-		return fmt.Errorf("built-in broker: %w", err)
+		return errors.Join(fmt.Errorf("built-in broker: %w", err), store.close())
 	}
-	if err := b.server.AddListener(listeners.NewNet("mqtt", listener)); err != nil {
-		listener.Close()
-		return fmt.Errorf("built-in broker: %w", err)
-	}
-	if err := b.server.Serve(); err != nil {
-		listener.Close()
-		return fmt.Errorf("built-in broker: %w", err)
+	own := &brokerListener{Listener: listener, store: store}
+	if err := b.serve(own, store); err != nil {
+		return errors.Join(fmt.Errorf("built-in broker: %w", err), listener.Close(), store.close())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.listener = listener
+	b.listener, b.store = own, store
 	return nil
+}
+
+func (b *Broker) serve(listener net.Listener, store *brokerStore) error {
+	for _, hook := range []mochi.Hook{&brokerHook{broker: b}, &persistHook{broker: b, store: store}} {
+		if err := b.server.AddHook(hook, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.server.AddListener(listeners.NewNet("mqtt", listener)); err != nil {
+		return err
+	}
+	return b.server.Serve()
 }
 
 // Close implements [transports.Transport]: it disconnects every client.
@@ -118,8 +133,11 @@ func (b *Broker) Close() error {
 	if b.listener == nil {
 		return nil
 	}
+	err := b.server.Close()
+	b.listener.work.Wait()
+	err = errors.Join(err, b.store.close())
 	b.listener = nil
-	if err := b.server.Close(); err != nil {
+	if err != nil {
 		return fmt.Errorf("built-in broker: %w", err)
 	}
 	return nil

@@ -244,6 +244,9 @@ func (s *Session) handle(l *link, header byte, body []byte) error {
 		if err != nil {
 			return err
 		}
+		if p.QoS > 0 {
+			s.out.theirs.Store(uint32(p.PacketID))
+		}
 		s.in.published(l, p, header&dupFlag != 0)
 		return nil
 	}

@@ -25,7 +25,7 @@ type link struct {
 	conn     net.Conn
 	r        *bufio.Reader
 	quickAck func() // see quickAck; may be nil
-	store    Store
+	store    syncer
 
 	mu      sync.Mutex
 	space   *sync.Cond // the buffer has shrunk, or the link has failed
@@ -33,6 +33,8 @@ type link struct {
 	durable bool // a packet in buf depends on the store
 	loose   int  // QoS 0 publications in buf
 	writing bool // the flusher holds bytes that are not in the socket yet
+	held    bool // the flusher leaves buf alone
+	closing bool // the link fails when buf is empty
 	err     error
 
 	wake     chan struct{} // buf has grown
@@ -42,7 +44,10 @@ type link struct {
 	lastRead atomic.Int64  // UnixNano of the last bytes that came
 }
 
-func newLink(conn net.Conn, store Store) *link {
+// syncer is the part of a [Store] that a link needs.
+type syncer interface{ Sync() error }
+
+func newLink(conn net.Conn, store syncer) *link {
 	l := &link{conn: conn, quickAck: quickAck(conn), store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
 	l.space = sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(stampedReader{l}, 64<<10)
@@ -94,10 +99,32 @@ func (l *link) writeLoose(packet []byte) bool {
 func (l *link) append(packets []byte, durable bool) {
 	l.buf = append(l.buf, packets...)
 	l.durable = l.durable || durable
+	l.wakeUp()
+}
+
+func (l *link) wakeUp() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
 	}
+}
+
+// hold keeps what is written from the socket until it is called with false.
+func (l *link) hold(held bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = held
+	if !held && len(l.buf) > 0 {
+		l.wakeUp()
+	}
+}
+
+// finish closes the link after what was written has reached the socket.
+func (l *link) finish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closing = true
+	l.wakeUp()
 }
 
 // flush takes the buffer to the socket until the link fails. It is the link's own goroutine.
@@ -111,6 +138,10 @@ func (l *link) flush() {
 			return
 		}
 		l.mu.Lock()
+		if l.held && !l.closing {
+			l.mu.Unlock()
+			continue
+		}
 		out, durable, loose := l.buf, l.durable, l.loose
 		l.buf, l.durable, l.loose = spare[:0], false, 0
 		l.writing = true
@@ -123,7 +154,11 @@ func (l *link) flush() {
 		l.mu.Lock()
 		l.writing = false
 		l.space.Broadcast()
+		end := l.closing && len(l.buf) == 0
 		l.mu.Unlock()
+		if end {
+			l.fail(errLinkClosed)
+		}
 		if spare = out; cap(spare) > keepBuffer {
 			spare = nil
 		}
@@ -135,6 +170,9 @@ func (l *link) flushOne(out []byte, durable bool) error {
 		if err := l.store.Sync(); err != nil {
 			return fmt.Errorf("sync the session's store: %w", err)
 		}
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	_, err := l.conn.Write(out)
 	return err
@@ -172,4 +210,11 @@ func (l *link) reason() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
+}
+
+// pending returns how many bytes wait for the socket.
+func (l *link) pending() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.buf)
 }

@@ -13,6 +13,9 @@ import (
 // maxInflightBytes bounds the memory of the packets in flight; a single larger packet still passes, alone.
 const maxInflightBytes = 16 << 20
 
+// idDistance is a quarter of the identifiers.
+const idDistance = 1 << 14
+
 var errNoID = errors.New("no free packet identifier")
 
 // flight is an outgoing message at QoS 1 or 2 that the broker has not completed.
@@ -56,8 +59,9 @@ type outgoing struct {
 	bytes       int
 	lastID      uint16
 
-	lost  atomic.Uint64 // QoS 0 messages that no link took
-	total atomic.Uint64 // payload bytes handed to links
+	theirs atomic.Uint32 // the last identifier that the broker gave
+	lost   atomic.Uint64 // QoS 0 messages that no link took
+	total  atomic.Uint64 // payload bytes handed to links
 }
 
 func newOutgoing(store Store, limit, limit2 int) *outgoing {
@@ -290,8 +294,13 @@ func (o *outgoing) close() {
 	o.change.Broadcast()
 }
 
-// nextID returns a free identifier, in turn, or 0.
+// nextID returns a free identifier, in turn, or 0. It keeps away from those that the broker gives: MQTT allows the same
+// one in both directions [MQTT-2.3.1-4], but mochi, and who knows who else, keeps both in one table.
 func (o *outgoing) nextID() uint16 {
+	theirs := uint16(o.theirs.Load())
+	if ahead := o.lastID - theirs; ahead < idDistance || ahead > 3*idDistance {
+		o.lastID = theirs + 2*idDistance
+	}
 	for range 1 << 16 {
 		o.lastID++
 		if _, used := o.flights[o.lastID]; !used && o.lastID != 0 {

@@ -1,0 +1,156 @@
+package mqtt
+
+import (
+	"cmp"
+	"encoding/binary"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+const (
+	// slowClient is how many bytes may wait for a client before QoS 0 messages to it are dropped.
+	slowClient = 8 << 20
+	// farewell is how long the last bytes to a client may take.
+	farewell = time.Second
+)
+
+// brokerListener hands mochi connections that gather writes, and that write what promises something only after the
+// store is synced.
+type brokerListener struct {
+	net.Listener
+	store   *brokerStore
+	work    sync.WaitGroup
+	dropped atomic.Uint64 // QoS 0 messages to slow clients
+}
+
+// Accept implements [net.Listener].
+func (l *brokerListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := &brokerConn{Conn: conn, link: newLink(conn, l.store), dropped: &l.dropped}
+	l.work.Go(c.link.flush)
+	return c, nil
+}
+
+// brokerConn is the broker's side of a connection. mochi writes one packet a call.
+type brokerConn struct {
+	net.Conn
+	link     *link
+	dropped  *atomic.Uint64
+	release  func() // ends the move of a session to this connection; nil before it began
+	closeOne sync.Once
+
+	mu       sync.Mutex
+	resuming bool                // between CONNACK and the end of what mochi sends again
+	resumed  map[uint16][]byte   // what it sends again
+	repeated map[uint16]struct{} // identifiers that were sent again and not answered
+}
+
+// Read implements [net.Conn].
+func (c *brokerConn) Read(p []byte) (int, error) { return c.link.r.Read(p) }
+
+// Write implements [net.Conn]: it takes one packet and never blocks. What waits for a slow client at QoS 1 and 2 is
+// bounded by the identifiers, and QoS 0 is dropped.
+func (c *brokerConn) Write(p []byte) (int, error) {
+	kind, qos, id := inspect(p)
+	if kind == packets.Publish && qos == 0 && c.link.pending() > slowClient {
+		c.dropped.Add(1)
+		return len(p), nil
+	}
+	if id != 0 && !c.passes(kind, id, p) {
+		return len(p), nil
+	}
+	if !c.link.write(p, kind != packets.Publish || qos == 2) {
+		return 0, net.ErrClosed
+	}
+	return len(p), nil
+}
+
+// passes reports whether a packet at QoS 1 or 2 is to be written now. mochi sends again in no order what a session has in
+// flight, mixed with what is new, and some of it twice: here it is put in order, and passes once.
+func (c *brokerConn) passes(kind byte, id uint16, packet []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.resuming {
+		if _, twice := c.resumed[id]; !twice {
+			c.resumed[id] = slices.Clone(packet)
+		}
+		return false
+	}
+	if _, twice := c.repeated[id]; twice && kind == packets.Publish {
+		delete(c.repeated, id)
+		return false
+	}
+	return true
+}
+
+// resume begins the time in which mochi sends again what is in flight.
+func (c *brokerConn) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resuming, c.resumed, c.repeated = true, make(map[uint16][]byte), make(map[uint16]struct{})
+}
+
+// resumeDone writes what was sent again, in the order of place [MQTT-4.6.0-1].
+func (c *brokerConn) resumeDone(place func(id uint16) uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	type packet struct {
+		place uint64
+		bytes []byte
+	}
+	var all []packet
+	for id, bytes := range c.resumed {
+		all = append(all, packet{place(id), bytes})
+		c.repeated[id] = struct{}{}
+	}
+	slices.SortFunc(all, func(a, b packet) int { return cmp.Compare(a.place, b.place) })
+	for _, p := range all {
+		c.link.write(p.bytes, true)
+	}
+	c.resuming, c.resumed = false, nil
+}
+
+// answered notes that the client has answered a message: its identifier is free for another.
+func (c *brokerConn) answered(id uint16) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.repeated, id)
+}
+
+// Close implements [net.Conn]: what was written still goes out, if the client takes it soon.
+func (c *brokerConn) Close() error {
+	c.closeOne.Do(func() {
+		if c.release != nil {
+			c.release()
+		}
+		c.Conn.SetDeadline(time.Now().Add(farewell))
+		c.Conn.SetReadDeadline(time.Now())
+		c.link.finish()
+	})
+	return nil
+}
+
+// inspect returns the type of a packet, its QoS, and its identifier if it is part of a flow at QoS 1 or 2 that mochi
+// sends again.
+func inspect(p []byte) (kind, qos byte, id uint16) {
+	kind, qos = p[0]>>4, p[0]>>1&3
+	_, n := binary.Uvarint(p[1:])
+	body := p[1+max(n, 0):]
+	switch {
+	case kind == packets.Publish && qos > 0 && len(body) >= 2:
+		if at := 2 + int(binary.BigEndian.Uint16(body)); len(body) >= at+2 {
+			id = binary.BigEndian.Uint16(body[at:])
+		}
+	case kind == packets.Pubrel && len(body) >= 2:
+		id = binary.BigEndian.Uint16(body)
+	}
+	return kind, qos, id
+}

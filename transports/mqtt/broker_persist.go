@@ -1,0 +1,257 @@
+package mqtt
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/storage"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// persistHook keeps mochi's sessions in the store, and makes its promises hold: an acknowledgement leaves only when
+// all that the packet has caused is on disk, and a session that moves to a new connection loses and doubles nothing.
+type persistHook struct {
+	mochi.HookBase
+	broker *Broker
+	store  *brokerStore
+}
+
+// ID implements mochi's Hook.
+func (h *persistHook) ID() string { return "weft-store" }
+
+// Provides implements mochi's Hook.
+func (h *persistHook) Provides(b byte) bool {
+	return slices.Contains([]byte{
+		mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect, mochi.OnClientExpired,
+		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnPacketProcessed,
+		mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnRetainMessage, mochi.OnRetainedExpired,
+		mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped,
+		mochi.StoredClients, mochi.StoredSubscriptions, mochi.StoredInflightMessages, mochi.StoredRetainedMessages,
+	}, b)
+}
+
+func clientKey(id string) string                   { return "c/" + id }
+func subscriptionKey(client, filter string) string { return "s/" + client + "\x00" + filter }
+func retainedKey(topic string) string              { return "r/" + topic }
+func inflightKey(client string, id uint16) string {
+	return "i/" + client + "\x00" + strconv.Itoa(int(id))
+}
+
+func (h *persistHook) put(key string, value encoding.BinaryMarshaler) {
+	if h.store.path == "" {
+		h.store.put(key, nil) // its place in the order is all that is asked for
+		return
+	}
+	data, err := value.MarshalBinary()
+	if err != nil {
+		h.broker.log.Error("built-in broker: not stored", "key", key, "error", err)
+		return
+	}
+	h.store.put(key, data)
+}
+
+// OnSessionEstablish implements mochi's Hook. Until the CONNACK is written no packet of any client is processed: mochi
+// copies the session's state, and a message that came meanwhile would be lost.
+func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
+	conn, ok := cl.Net.Conn.(*brokerConn)
+	if !ok {
+		return
+	}
+	h.store.packets.Lock()
+	conn.release = sync.OnceFunc(h.store.packets.Unlock)
+	conn.resume()
+}
+
+// OnPacketEncode implements mochi's Hook.
+func (h *persistHook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Connack && conn.release != nil {
+		conn.release()
+	}
+	return pk
+}
+
+// OnSessionEstablished implements mochi's Hook.
+func (h *persistHook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
+	props := cl.Properties.Props.Copy(false)
+	h.put(clientKey(cl.ID), storage.Client{
+		ID: cl.ID, T: storage.ClientKey, Listener: cl.Net.Listener, Username: cl.Properties.Username,
+		Clean: cl.Properties.Clean, ProtocolVersion: cl.Properties.ProtocolVersion,
+		Properties: storage.ClientProperties{
+			SessionExpiryInterval: props.SessionExpiryInterval, SessionExpiryIntervalFlag: props.SessionExpiryIntervalFlag,
+			ReceiveMaximum: props.ReceiveMaximum, MaximumPacketSize: props.MaximumPacketSize, User: props.User,
+		},
+		Will: storage.ClientWill(cl.Properties.Will),
+	})
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok {
+		conn.resumeDone(func(id uint16) uint64 { return h.store.order(inflightKey(cl.ID, id)) })
+	}
+}
+
+// OnDisconnect implements mochi's Hook.
+func (h *persistHook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
+	if expire && !cl.IsTakenOver() {
+		h.store.delete(clientKey(cl.ID))
+	}
+}
+
+// OnClientExpired implements mochi's Hook.
+func (h *persistHook) OnClientExpired(cl *mochi.Client) { h.store.delete(clientKey(cl.ID)) }
+
+// OnPacketRead implements mochi's Hook. A connection that another has taken the session from has nothing more to say.
+func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	conn, ok := cl.Net.Conn.(*brokerConn)
+	if !ok || pk.FixedHeader.Type == packets.Connect {
+		return pk, nil
+	}
+	if code := validate(h.broker.server, pk); code != packets.CodeSuccess {
+		return pk, packets.ErrRejectPacket
+	}
+	h.store.packets.RLock()
+	if cl.IsTakenOver() {
+		h.store.packets.RUnlock()
+		return pk, packets.ErrRejectPacket
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+		conn.answered(pk.PacketID)
+	}
+	conn.link.hold(true)
+	return pk, nil
+}
+
+// validate makes mochi's own checks: after them it calls OnPacketProcessed, whatever comes.
+func validate(server *mochi.Server, pk packets.Packet) packets.Code {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return pk.PublishValidate(server.Options.Capabilities.TopicAliasMaximum)
+	case packets.Subscribe:
+		return pk.SubscribeValidate()
+	case packets.Unsubscribe:
+		return pk.UnsubscribeValidate()
+	case packets.Auth:
+		return pk.AuthValidate()
+	case packets.Disconnect, packets.Pingreq, packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		return packets.CodeSuccess
+	}
+	return packets.ErrProtocolViolation
+}
+
+// OnPacketProcessed implements mochi's Hook. mochi writes PUBACK before it passes the message on: the bytes were held, and
+// go out after the store is synced with everything that the packet has caused.
+func (h *persistHook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, _ error) {
+	conn, ok := cl.Net.Conn.(*brokerConn)
+	if !ok {
+		return
+	}
+	if pk.FixedHeader.Type == packets.Pubrec {
+		if due, ok := cl.State.Inflight.Get(pk.PacketID); ok && due.FixedHeader.Type == packets.Pubrel {
+			h.OnQosPublish(cl, due, 0, 0) // mochi stores no PUBREL, and would send the PUBLISH again after a restart
+		}
+	}
+	conn.link.hold(false)
+	h.store.packets.RUnlock()
+}
+
+// OnSubscribed implements mochi's Hook.
+func (h *persistHook) OnSubscribed(cl *mochi.Client, pk packets.Packet, codes []byte) {
+	for i, f := range pk.Filters {
+		if codes[i] >= subackFailure {
+			continue
+		}
+		h.put(subscriptionKey(cl.ID, f.Filter), storage.Subscription{
+			T: storage.SubscriptionKey, Client: cl.ID, Filter: f.Filter, Qos: codes[i], Identifier: f.Identifier,
+			NoLocal: f.NoLocal, RetainHandling: f.RetainHandling, RetainAsPublished: f.RetainAsPublished,
+		})
+	}
+}
+
+// OnUnsubscribed implements mochi's Hook.
+func (h *persistHook) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
+	for _, f := range pk.Filters {
+		h.store.delete(subscriptionKey(cl.ID, f.Filter))
+	}
+}
+
+// OnRetainMessage implements mochi's Hook.
+func (h *persistHook) OnRetainMessage(_ *mochi.Client, pk packets.Packet, result int64) {
+	if result == -1 || len(pk.Payload) == 0 {
+		h.store.delete(retainedKey(pk.TopicName))
+		return
+	}
+	h.put(retainedKey(pk.TopicName), stored(pk, storage.RetainedKey, ""))
+}
+
+// OnRetainedExpired implements mochi's Hook.
+func (h *persistHook) OnRetainedExpired(topic string) { h.store.delete(retainedKey(topic)) }
+
+// OnQosPublish implements mochi's Hook. A PUBACK is not kept: to send it again costs a duplicate nothing.
+func (h *persistHook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Dup || cl.Properties.Clean && cl.Properties.ProtocolVersion < 5 {
+		return
+	}
+	h.put(inflightKey(cl.ID, pk.PacketID), stored(pk, storage.InflightKey, cl.ID))
+}
+
+func stored(pk packets.Packet, kind, client string) storage.Message {
+	return storage.Message{
+		T: kind, Client: client, Origin: pk.Origin, FixedHeader: pk.FixedHeader, TopicName: pk.TopicName,
+		Payload: pk.Payload, Created: pk.Created, PacketID: pk.PacketID,
+		Properties: storage.MessageProperties{
+			PayloadFormat: pk.Properties.PayloadFormat, PayloadFormatFlag: pk.Properties.PayloadFormatFlag,
+			MessageExpiryInterval: pk.Properties.MessageExpiryInterval, ContentType: pk.Properties.ContentType,
+			ResponseTopic: pk.Properties.ResponseTopic, CorrelationData: pk.Properties.CorrelationData,
+			SubscriptionIdentifier: pk.Properties.SubscriptionIdentifier, User: pk.Properties.User,
+		},
+	}
+}
+
+// OnQosComplete implements mochi's Hook.
+func (h *persistHook) OnQosComplete(cl *mochi.Client, pk packets.Packet) {
+	h.store.delete(inflightKey(cl.ID, pk.PacketID))
+}
+
+// OnQosDropped implements mochi's Hook. What a connection gives up because another has taken its session over lives on.
+func (h *persistHook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
+	if !cl.IsTakenOver() {
+		h.OnQosComplete(cl, pk)
+	}
+}
+
+// load decodes all values with the prefix. One that cannot be read is left out, and said so.
+func load[T any](h *persistHook, prefix string) []T {
+	var all []T
+	for _, data := range h.store.list(prefix) {
+		var value T
+		if err := json.Unmarshal(data, &value); err != nil {
+			h.broker.log.Error("built-in broker: stored value left out", "error", fmt.Errorf("%s: %w", prefix, err))
+			continue
+		}
+		all = append(all, value)
+	}
+	return all
+}
+
+// StoredClients implements mochi's Hook.
+func (h *persistHook) StoredClients() ([]storage.Client, error) {
+	return load[storage.Client](h, "c/"), nil
+}
+
+// StoredSubscriptions implements mochi's Hook.
+func (h *persistHook) StoredSubscriptions() ([]storage.Subscription, error) {
+	return load[storage.Subscription](h, "s/"), nil
+}
+
+// StoredInflightMessages implements mochi's Hook.
+func (h *persistHook) StoredInflightMessages() ([]storage.Message, error) {
+	return load[storage.Message](h, "i/"), nil
+}
+
+// StoredRetainedMessages implements mochi's Hook.
+func (h *persistHook) StoredRetainedMessages() ([]storage.Message, error) {
+	return load[storage.Message](h, "r/"), nil
+}

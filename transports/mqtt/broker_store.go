@@ -1,0 +1,328 @@
+package mqtt
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// brokerStore keeps the built-in broker's sessions and retained messages: a map in memory and, with a directory, a log of
+// its changes. Put and delete are cheap; sync is one fsync for all changes before it.
+//
+// A record of the log is its length and CRC-32C, four bytes each, little-endian, and then changes that hold together:
+// the operation ('+' or '-'), the lengths of key and value as unsigned varints, the key and the value.
+type brokerStore struct {
+	path string
+	log  *slog.Logger
+
+	// packets is held for reading while a packet is processed, and for writing while its changes must not be seen
+	// in half: when they are taken to the disk, and when a session moves to another connection.
+	packets sync.RWMutex
+
+	mu      sync.Mutex
+	entries map[string]storeEntry
+	next    uint64
+	pending []byte // changes that are not in the file
+	file    *os.File
+	size    int64 // of the file, in bytes
+	live    int64 // what a log of the entries alone would take
+
+	syncing sync.Mutex
+	err     error // of the file: sticks, under syncing
+}
+
+type storeEntry struct {
+	order uint64 // grows with the first put of a key
+	value []byte
+}
+
+const (
+	recordHeader   = 8
+	maxRecord      = maxRemaining * 2 // a payload in base 64, and what belongs to it
+	compactAtLeast = 16 << 20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// openBrokerStore reads the log in dir, or makes one. Without dir it keeps everything in memory.
+func openBrokerStore(dir string, log *slog.Logger) (*brokerStore, error) {
+	s := &brokerStore{log: log, entries: make(map[string]storeEntry)}
+	if dir == "" {
+		return s, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s.path = filepath.Join(dir, "broker.log")
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	return s, s.compact()
+}
+
+// load reads the records up to the first that is damaged, as the last one is after a crash in the middle of a write. If
+// there is more than a torn end the whole file is kept aside.
+func (s *brokerStore) load() error {
+	file, err := os.Open(s.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	defer file.Close()
+	r := bufio.NewReaderSize(file, 1<<20)
+	for {
+		record, err := readRecord(r)
+		if err == nil {
+			err = s.replay(record)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			s.log.Warn("built-in broker: the last write was cut short", "file", s.path)
+			return nil
+		case err != nil:
+			aside := s.path + ".damaged"
+			s.log.Error("built-in broker: the log is damaged, what follows is set aside", "file", aside, "read", len(s.entries), "error", err)
+			return os.Rename(s.path, aside)
+		}
+	}
+}
+
+func readRecord(r io.Reader) ([]byte, error) {
+	var header [recordHeader]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		return nil, err
+	}
+	length := int64(binary.LittleEndian.Uint32(header[:]))
+	var body bytes.Buffer // grows with what is there, whatever the length says
+	if n, err := io.CopyN(&body, r, length); n < length {
+		return nil, unexpected(err)
+	}
+	if crc32.Checksum(body.Bytes(), castagnoli) != binary.LittleEndian.Uint32(header[4:]) {
+		return nil, errors.New("checksum mismatch")
+	}
+	return body.Bytes(), nil
+}
+
+// replay applies the changes of a record.
+func (s *brokerStore) replay(b []byte) error {
+	for len(b) > 0 {
+		put := b[0] == '+'
+		keyLen, n := binary.Uvarint(b[1:])
+		b = b[1+max(n, 0):]
+		valueLen, m := binary.Uvarint(b)
+		b = b[max(m, 0):]
+		if n <= 0 || m <= 0 || keyLen > uint64(len(b)) || valueLen > uint64(len(b))-keyLen {
+			return errors.New("change longer than its record")
+		}
+		s.apply(string(b[:keyLen]), b[keyLen:keyLen+valueLen], put)
+		b = b[keyLen+valueLen:]
+	}
+	return nil
+}
+
+// appendChange appends a change to a record. The first makes room for the record's header.
+func appendChange(b []byte, key string, value []byte, put bool) []byte {
+	if len(b) == 0 {
+		b = append(b, make([]byte, recordHeader)...)
+	}
+	op := byte('-')
+	if put {
+		op = '+'
+	}
+	b = append(b, op)
+	b = binary.AppendUvarint(b, uint64(len(key)))
+	b = binary.AppendUvarint(b, uint64(len(value)))
+	return append(append(b, key...), value...)
+}
+
+// seal fills in the header of a record.
+func seal(record []byte) []byte {
+	if len(record) > 0 {
+		body := record[recordHeader:]
+		binary.LittleEndian.PutUint32(record, uint32(len(body)))
+		binary.LittleEndian.PutUint32(record[4:], crc32.Checksum(body, castagnoli))
+	}
+	return record
+}
+
+func changeSize(key string, value []byte) int64 {
+	return int64(8 + len(key) + len(value))
+}
+
+// apply changes the map, with mu held or before the store is shared.
+func (s *brokerStore) apply(key string, value []byte, put bool) {
+	old, had := s.entries[key]
+	if had {
+		s.live -= changeSize(key, old.value)
+	}
+	if !put {
+		delete(s.entries, key)
+		return
+	}
+	if !had {
+		s.next++
+		old.order = s.next
+	}
+	s.entries[key] = storeEntry{order: old.order, value: value}
+	s.live += changeSize(key, value)
+}
+
+func (s *brokerStore) put(key string, value []byte) { s.change(key, value, true) }
+
+func (s *brokerStore) delete(key string) { s.change(key, nil, false) }
+
+func (s *brokerStore) change(key string, value []byte, put bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, had := s.entries[key]; !had && !put {
+		return
+	}
+	s.apply(key, value, put)
+	if s.path != "" {
+		s.pending = appendChange(s.pending, key, value, put)
+	}
+}
+
+// order returns the place of the key among all, or 0 where there is none.
+func (s *brokerStore) order(key string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[key].order
+}
+
+// list returns the values of all keys with the prefix, in order.
+func (s *brokerStore) list(prefix string) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []storeEntry
+	for key, e := range s.entries {
+		if strings.HasPrefix(key, prefix) {
+			found = append(found, e)
+		}
+	}
+	slices.SortFunc(found, func(a, b storeEntry) int { return int(a.order) - int(b.order) })
+	values := make([][]byte, len(found))
+	for i, e := range found {
+		values[i] = e.value
+	}
+	return values
+}
+
+// Sync returns when every change before it is on disk. Callers that wait meanwhile share the next fsync.
+func (s *brokerStore) Sync() error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.path == "" || s.err != nil {
+		return s.err
+	}
+	out := s.take()
+	if len(out) == 0 {
+		return nil
+	}
+	if _, s.err = s.file.Write(out); s.err == nil {
+		s.err = s.file.Sync()
+	}
+	s.size += int64(len(out))
+	if s.err == nil && s.size > compactAtLeast {
+		s.err = s.shrink()
+	}
+	return s.err
+}
+
+// take returns the record of what is pending.
+func (s *brokerStore) take() []byte {
+	s.packets.Lock()
+	defer s.packets.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.pending
+	s.pending = nil
+	return seal(out)
+}
+
+// shrink compacts a log that is for the most part of the past.
+func (s *brokerStore) shrink() error {
+	s.packets.Lock()
+	defer s.packets.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size < 4*s.live {
+		return nil
+	}
+	return s.compact()
+}
+
+// compact writes a new log of the entries alone and puts it in the place of the old one.
+func (s *brokerStore) compact() error {
+	keys := make([]string, 0, len(s.entries))
+	for key := range s.entries {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b string) int { return int(s.entries[a].order) - int(s.entries[b].order) })
+	var all []byte
+	for _, key := range keys {
+		all = append(all, seal(appendChange(nil, key, s.entries[key].value, true))...)
+	}
+	file, err := replaceFile(s.path, all)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", s.path, err)
+	}
+	if s.file != nil {
+		s.file.Close()
+	}
+	s.file, s.size, s.live, s.pending = file, int64(len(all)), int64(len(all)), nil
+	return nil
+}
+
+// replaceFile puts data durably at path, and returns the file open for more.
+func replaceFile(path string, data []byte) (*os.File, error) {
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = file.Write(data)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+func (s *brokerStore) close() error {
+	err := s.Sync()
+	if s.file != nil {
+		err = errors.Join(err, s.file.Close())
+	}
+	return err
+}
