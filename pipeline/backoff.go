@@ -23,6 +23,14 @@ func (b *backoff) sleep(ctx context.Context) bool { return b.sleepUntil(ctx, nil
 func (b *backoff) sleepUntil(ctx context.Context, early <-chan struct{}) bool {
 	wait := b.next/2 + rand.N(b.next/2)
 	b.next = min(2*b.next, backoffMax)
+	return pause(ctx, wait, early)
+}
+
+// pause waits, or until the channel is closed, and reports whether ctx is still alive.
+func pause(ctx context.Context, wait time.Duration, early <-chan struct{}) bool {
+	if wait <= 0 {
+		return ctx.Err() == nil
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {

@@ -32,18 +32,27 @@ func batchOf(msg *message.Message) []frame.Message {
 	return b
 }
 
+// frameSpacing is the least time from one frame of a lane to the next, so that the cost of a frame (a signature, a seal and what
+// the network adds) is shared by what comes meanwhile. A lane that was idle so long sends its next message at once.
+const frameSpacing = 2 * time.Millisecond
+
 // Subscribe implements message.Subscriber. The topic is not used: a reader has one lane.
 func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
 	r.lane.Rewind()
 	out := make(chan *message.Message)
 	go func() { // ends with ctx
 		defer close(out)
-		for wait := newBackoff(); ; {
+		wait, last := newBackoff(), time.Time{}
+		for {
 			hope := r.hope()
+			if !pause(ctx, frameSpacing-time.Since(last), nil) {
+				return
+			}
 			batch, err := r.next(ctx)
 			if err != nil {
 				return
 			}
+			last = time.Now()
 			acked, alive := offer(ctx, out, r.frame(ctx, batch))
 			switch {
 			case acked:
