@@ -19,7 +19,6 @@ type segment struct {
 	file    *os.File // open only while it is written to
 	size    int64    // bytes that are written and count
 	live    int64    // bytes of messages that some lane still needs, as of the last look
-	doomed  bool     // no lane needed it at the last look
 	pairs   int      // pairs of block and lane that were live then; a new look pays when they have halved
 }
 

@@ -20,7 +20,7 @@ func (s *Store) writeBatches() {
 			if err := s.commit(true); err != nil {
 				s.complain(err)
 			}
-		case <-s.quit:
+		case <-s.stopWriting:
 			return
 		}
 	}

@@ -9,14 +9,16 @@ import (
 
 // collectGarbage removes what no lane needs any more, and what is too old, as long as the store is open.
 func (s *Store) collectGarbage() {
-	// Longer than the flush period: a segment goes only after the acknowledgements that freed it are written.
 	tick := time.NewTicker(4 * s.opts.FlushPeriod)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			s.dropOld()
-			s.removeFiles(s.dropDead(false))
+			if paths := s.dropDead(); len(paths) > 0 {
+				_ = s.flush() // on a full disk it fails, and only removing helps
+				s.removeFiles(paths)
+			}
 			if run := s.sparse(); len(run) > 1 {
 				if err := s.merge(run); err != nil {
 					s.log.Warn("journal not compacted", "data_dir", s.dir, "error", err)
@@ -77,25 +79,37 @@ func (s *Store) pairs() map[*segment]int {
 
 // complete reports whether nothing will be written to the segment any more.
 func (s *Store) complete(seg *segment) bool {
+	if s.enc.seg == nil { // at start; the newest has the state of everything
+		return seg != s.segs[len(s.segs)-1]
+	}
 	return seg.number < s.enc.seg.number && seg != s.torn && (s.flying == nil || seg != s.flying.seg)
 }
 
-// dropDead takes out of the journal the segments that no lane needs, and returns their files. One is first seen dead, and
-// taken out the next time. At start (now) that is once, except for the newest, which has the state of everything.
-func (s *Store) dropDead(now bool) (paths []string) {
+// flush returns when everything that has left a lane is recorded as such. What goes by that goes afterwards.
+func (s *Store) flush() error {
+	s.mu.Lock()
+	s.writeDirty()
+	b := s.pend
+	if !b.work {
+		s.mu.Unlock()
+		return nil
+	}
+	b.sync = true
+	s.mu.Unlock()
+	return s.await(b, nil)
+}
+
+// dropDead takes out of the journal the segments that no lane needs, and returns their files.
+func (s *Store) dropDead() (paths []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	pairs := s.pairs()
 	gone := map[*segment]bool{}
-	for i, seg := range s.segs {
-		if pairs[seg] > 0 || !now && !s.complete(seg) || now && i == len(s.segs)-1 {
-			continue
-		}
-		if seg.doomed || now {
+	for _, seg := range s.segs {
+		if pairs[seg] == 0 && s.complete(seg) {
 			gone[seg] = true
 			paths = append(paths, seg.path)
 		}
-		seg.doomed = true
 	}
 	if len(gone) == 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -15,7 +16,7 @@ import (
 // Many writers and readers at once, some slow: each lane gets what is due in it, each writer's messages in order.
 func TestLanesKeepOrderUnderConcurrency(t *testing.T) {
 	const writers, readers, each = 4, 8, 1500
-	s := open(t, t.TempDir(), lanes.Options{SegmentBytes: 64 << 10, MemoryBytes: 32 << 10, FlushPeriod: 1e6})
+	s := open(t, t.TempDir(), lanes.Options{SegmentBytes: 64 << 10, MemoryBytes: 32 << 10, FlushPeriod: time.Millisecond})
 	due := make([]*lanes.Lane, readers)
 	for i := range due {
 		due[i] = s.Lane(fmt.Sprint("lane", i), lanes.Limits{Bytes: int64(2000 + i*10000)})
@@ -96,9 +97,9 @@ func TestAThousandLanesCostLittle(t *testing.T) {
 	atRest := (heap() - before) / 1000
 	require.Less(t, atRest, uint64(1500), "bytes of a lane at rest")
 
-	count := 100_000
-	if testing.Short() {
-		count = 5000
+	count := 20_000
+	if !testing.Short() && !raceEnabled {
+		count = 100_000
 	}
 	for n := 0; n < count; n += 1000 {
 		put(t, s, n, 1000, 1, due...)

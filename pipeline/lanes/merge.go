@@ -12,8 +12,11 @@ func (s *Store) sparse() []*segment {
 	pairs := s.pairs()
 	var look, run []*segment
 	for _, seg := range s.segs {
-		if s.complete(seg) && (seg.pairs == 0 || pairs[seg] <= seg.pairs/2) {
-			seg.pairs = pairs[seg]
+		switch n := pairs[seg]; {
+		case n == 0:
+			seg.live = 0 // and soon gone
+		case s.complete(seg) && (seg.pairs == 0 || n <= seg.pairs/2):
+			seg.pairs = n
 			look = append(look, seg)
 		}
 	}
@@ -110,6 +113,9 @@ func (s *Store) merge(run []*segment) error {
 	merged.size, merged.live = int64(len(buf)), int64(len(buf))
 	tmp := first.path + ".tmp"
 	if err := writeFile(tmp, buf); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := s.flush(); err != nil { // what is left out is recorded as gone before it is
 		return errors.Join(err, os.Remove(tmp))
 	}
 	if err := s.replace(run, merged, blocks, tmp); err != nil {

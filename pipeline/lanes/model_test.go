@@ -195,9 +195,9 @@ func (w *world) crash() {
 
 // Does in = delivered + queued + dropped hold, and every limit, whatever happens in whatever order?
 func TestAccountsAndLimitsAreExact(t *testing.T) {
-	steps := 3000
+	steps := 1500
 	if testing.Short() {
-		steps = 600
+		steps = 400
 	}
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -64,7 +64,7 @@ func (s *Store) recover() error {
 	s.seq = s.boot << seqBits
 	r.countMessages()
 	r.report(len(numbers))
-	s.removeFiles(s.dropDead(true)) // first, because the disk may be full
+	s.removeFiles(s.dropDead()) // first, because the disk may be full
 	s.nextSegment = s.boot<<32 | 1
 	s.newBatch(0, true, nil)
 	// The new boot must be on the disk before one of its sequence numbers is used.

@@ -74,7 +74,9 @@ type Store struct {
 
 	kick chan struct{} // holds a token when pend should be written
 	quit chan struct{} // closed by Close
-	done sync.WaitGroup
+
+	collector, writer sync.WaitGroup
+	stopWriting       chan struct{} // closed when nobody waits for the writer any more
 }
 
 // Open opens the store in dir, which it makes if it is not there, and which belongs to it alone until Close. What is damaged
@@ -93,14 +95,14 @@ func Open(dir string, opts Options, log *slog.Logger) (*Store, error) {
 		opts: opts, log: log, dir: dir, lock: lock,
 		byID: map[uint64]*Lane{},
 		ring: ring{limit: opts.QoS0Bytes}, session: newSession(),
-		kick: make(chan struct{}, 1), quit: make(chan struct{}),
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), stopWriting: make(chan struct{}),
 	}
 	if err := s.recover(); err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("data_dir %s: %w", dir, err)
 	}
-	s.done.Go(s.writeBatches)
-	s.done.Go(s.collectGarbage)
+	s.writer.Go(s.writeBatches)
+	s.collector.Go(s.collectGarbage)
 	return s, nil
 }
 
@@ -119,7 +121,9 @@ func (s *Store) Close() error {
 	s.roomMade()
 	s.mu.Unlock()
 	close(s.quit)
-	s.done.Wait()
+	s.collector.Wait()
+	close(s.stopWriting)
+	s.writer.Wait()
 	err := s.commit(true)
 	if f := s.segs[len(s.segs)-1].file; f != nil {
 		err = errors.Join(err, f.Sync(), f.Close())
