@@ -173,13 +173,20 @@ func (r *record) arrivals() int {
 	return r.arrived
 }
 
-// missing returns how many of the load's messages have not come, and says where the first is.
-func (r *record) missing(l *load) (n int, first string) {
+// count returns how often a number came on a topic.
+func (r *record) count(topic string, number int) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[topic][number]
+}
+
+// missing returns how many of the load's messages, from a number on, have not come, and says where the first is.
+func (r *record) missing(l *load, from int) (n int, first string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for topic, sent := range l.sent {
 		name := fmt.Sprintf("%s/%d", l.prefix, topic)
-		for i := range sent {
+		for i := from; i < sent; i++ {
 			if r.seen[name][i] == 0 {
 				if n++; n == 1 {
 					first = fmt.Sprintf("%s number %d of %d", name, i, sent)
@@ -193,8 +200,14 @@ func (r *record) missing(l *load) (n int, first string) {
 // awaitAll waits until all messages of the load have come.
 func (r *record) awaitAll(t *testing.T, l *load, within time.Duration) {
 	t.Helper()
+	r.awaitFrom(t, l, 0, within)
+}
+
+// awaitFrom waits until all messages of the load from a number on have come.
+func (r *record) awaitFrom(t *testing.T, l *load, number int, within time.Duration) {
+	t.Helper()
 	eventually(t, within, func() error {
-		if n, first := r.missing(l); n > 0 {
+		if n, first := r.missing(l, number); n > 0 {
 			return fmt.Errorf("%d of %d messages have not come, the first is %s; %d came, %d of them again", n, l.total(), first, r.arrivals(), r.repeats())
 		}
 		return nil

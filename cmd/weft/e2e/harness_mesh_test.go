@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/pipeline"
@@ -253,6 +254,17 @@ func (m *mesh) awaitLinked() {
 			s.node.awaitWishes(other.name, wishes(other.node)...)
 		}
 	}
+}
+
+// awaitFollower waits until the network keeps the peers' broadcasts for a site: it follows from then on.
+func (m *mesh) awaitFollower(name string) {
+	m.t.Helper()
+	js, err := jetstream.New(m.nats.connect())
+	require.NoError(m.t, err)
+	eventually(m.t, 10*time.Second, func() error {
+		_, err := js.Consumer(m.t.Context(), "WEFT_FEED", name)
+		return err
+	})
 }
 
 // wishes returns the filters that a node's configuration subscribes to.

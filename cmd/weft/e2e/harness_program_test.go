@@ -19,6 +19,7 @@ type program struct {
 	bin  string
 	args []string
 	log  string
+	user uint32 // to run as; 0 is as this process
 
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when the process has been waited for
@@ -28,7 +29,7 @@ type program struct {
 func newProgram(t *testing.T, dir, name, bin string, args ...string) *program {
 	p := &program{t: t, name: name, bin: bin, args: args, log: filepath.Join(dir, name+".log")}
 	t.Cleanup(func() {
-		if p.cmd != nil && !p.hasEnded() {
+		if p.ended != nil && !p.hasEnded() {
 			p.signal(syscall.SIGCONT)
 			p.kill()
 		}
@@ -48,6 +49,9 @@ func (p *program) start() {
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = filepath.Dir(p.log), out, out
 	// A group of its own, and an end with this process, whatever happens to it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if p.user != 0 {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: p.user, Gid: p.user}
+	}
 	require.NoError(p.t, p.cmd.Start(), p.name)
 	cmd, ended := p.cmd, make(chan struct{})
 	p.ended = ended

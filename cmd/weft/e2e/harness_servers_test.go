@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 )
 
@@ -108,3 +110,22 @@ func (s *natsServer) start() {
 }
 
 func (s *natsServer) url() string { return "nats://" + s.addr }
+
+// connect returns a connection as a stranger's or the operator's.
+func (s *natsServer) connect() *nats.Conn {
+	s.t.Helper()
+	conn, err := nats.Connect(s.url())
+	require.NoError(s.t, err)
+	s.t.Cleanup(conn.Close)
+	return conn
+}
+
+// published returns how many frames have ever been published on a stream.
+func (s *natsServer) published(stream string) uint64 {
+	s.t.Helper()
+	js, err := jetstream.New(s.connect())
+	require.NoError(s.t, err)
+	info, err := js.Stream(s.t.Context(), stream)
+	require.NoError(s.t, err)
+	return info.CachedInfo().State.LastSeq
+}

@@ -76,6 +76,8 @@ func TestBroadcastReachesEveryFollower(t *testing.T) {
 	alice := m.sites[0]
 	alice.node.config["routes"] = list{object{"name": "alarms", "match": list{"alarms/#"}, "to": "hub", "mode": "broadcast", "qos": 2}}
 	m.start()
+	m.awaitFollower("bob")
+	m.awaitFollower("carol")
 	subs := []*program{
 		m.sites[1].broker.sub("-t", "#", "-q", "2", "-F", "%t %q %p"),
 		m.sites[2].broker.sub("-t", "#", "-q", "2", "-F", "%t %q %p"),

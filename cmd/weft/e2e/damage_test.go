@@ -1,0 +1,97 @@
+package e2e_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/pipeline"
+)
+
+// The journal is damaged while it holds messages. Does the node start, set aside and report what is damaged, hand on what is
+// whole in its order, and go on with its work?
+func TestNodeStartsOnADamagedJournal(t *testing.T) {
+	for _, damage := range []struct {
+		name string
+		do   func(file []byte, at int) []byte
+	}{
+		{"truncated", func(file []byte, at int) []byte { return file[:at] }},
+		{"flipped", func(file []byte, at int) []byte { file[at] ^= 0x10; return file }},
+		{"zeroed", func(file []byte, at int) []byte { clear(file[at:min(at+4096, len(file))]); return file }},
+		{"emptied", func([]byte, int) []byte { return nil }},
+	} {
+		t.Run(damage.name, func(t *testing.T) {
+			m, alice, bob := pair(t)
+			m.start()
+			m.nats.stop()
+			l := newLoad(t, alice.broker.addr, "q1", 1)
+			require.NoError(t, l.publish(t.Context(), 2000))
+			awaitQueued(t, alice.node, "all/bob", 2000)
+			alice.node.kill()
+			file := largestSegment(t, alice.node)
+			whole, err := os.ReadFile(file)
+			require.NoError(t, err)
+			at := len(whole)/4 + rand.N(len(whole)/2)
+			t.Logf("damaged at %d of %d bytes", at, len(whole))
+			require.NoError(t, os.WriteFile(file, damage.do(whole, at), 0o600))
+
+			r := newRecord(t, bob.broker.addr, "#", 1)
+			alice.node.start()
+			require.Regexp(t, `level=(WARN|ERROR) .*damage`, alice.node.output())
+			set, err := filepath.Glob(filepath.Join(alice.node.dataDir(), "damaged", "*"))
+			require.NoError(t, err)
+			require.NotEmpty(t, set, "what is damaged is set aside")
+
+			m.nats.start()
+			alice.node.awaitEmpty(30 * time.Second)
+			fresh := newLoad(t, alice.broker.addr, "fresh", 1)
+			require.NoError(t, fresh.publish(t.Context(), 100))
+			r.awaitAll(t, fresh, 20*time.Second)
+			r.requireOrder(t)
+			lost, _ := r.missing(l, 0)
+			t.Logf("%d of 2000 messages were lost", lost)
+			alice.node.await(5*time.Second, func(s pipeline.Status) error {
+				requireBalance(t, lane(t, s, "all/bob"))
+				return nil
+			})
+			if damage.name == "flipped" || damage.name == "zeroed" {
+				require.Less(t, lost, 1000, "messages lost with at most 4096 damaged bytes of %d", len(whole))
+			}
+		})
+	}
+}
+
+func largestSegment(t *testing.T, n *node) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(n.dataDir(), "journal", "*.seg"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files, "no journal in %s", n.dataDir())
+	return slices.MaxFunc(files, func(a, b string) int { return int(size(t, a) - size(t, b)) })
+}
+
+func size(t *testing.T, file string) int64 {
+	t.Helper()
+	info, err := os.Stat(file)
+	require.NoError(t, err)
+	return info.Size()
+}
+
+// Every file of the data directory is overwritten with noise. The identity cannot be guessed, and the node says so; without it
+// in the way the node starts.
+func TestNodeSaysWhenItsIdentityIsDamaged(t *testing.T) {
+	m, alice, _ := pair(t)
+	m.start()
+	alice.node.kill()
+	key := filepath.Join(alice.node.dataDir(), "identity.key")
+	require.NoError(t, os.WriteFile(key, []byte("noise"), 0o600))
+	alice.node.write()
+	alice.node.program.start()
+	require.Equal(t, 1, alice.node.exit(20*time.Second))
+	require.Contains(t, alice.node.output(), fmt.Sprintf("identity %s: not an identity file", key))
+}
