@@ -97,7 +97,8 @@ func (in *incoming) redelivered(l *link, p Publication) bool {
 		return true
 	}
 	if p.QoS == 2 && in.store.Received(p.PacketID) {
-		return l.write(appendAck(nil, pubrecHeader, p.PacketID), true)
+		l.write(appendAck(nil, pubrecHeader, p.PacketID), true)
+		return true
 	}
 	return false
 }
