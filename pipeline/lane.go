@@ -32,9 +32,19 @@ func batchOf(msg *message.Message) []frame.Message {
 	return b
 }
 
-// frameSpacing is the least time from one frame of a lane to the next, so that the cost of a frame (a signature, a seal and what
-// the network adds) is shared by what comes meanwhile. A lane that was idle so long sends its next message at once.
-const frameSpacing = 2 * time.Millisecond
+// A frame has a price (a signature, a seal, what the network adds), which its messages share. So the frames of a lane keep a
+// distance: as long as the last frame was of messages times perMessage, within bounds. A lane that was idle so long sends its
+// next message at once; one with more than 1/perMessage messages a second soon sends large frames at the largest distance.
+const (
+	perMessage  = 300 * time.Microsecond
+	minDistance = time.Millisecond
+	maxDistance = 8 * time.Millisecond
+)
+
+// distance returns how long after a frame the next one may follow.
+func distance(messages int) time.Duration {
+	return min(max(time.Duration(messages)*perMessage, minDistance), maxDistance)
+}
 
 // Subscribe implements message.Subscriber. The topic is not used: a reader has one lane.
 func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
@@ -42,17 +52,18 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 	out := make(chan *message.Message)
 	go func() { // ends with ctx
 		defer close(out)
-		wait, last := newBackoff(), time.Time{}
+		wait := newBackoff()
+		var next time.Time // when the next frame may follow
 		for {
 			hope := r.hope()
-			if !pause(ctx, frameSpacing-time.Since(last), nil) {
+			if !pause(ctx, time.Until(next), nil) {
 				return
 			}
 			batch, err := r.next(ctx)
 			if err != nil {
 				return
 			}
-			last = time.Now()
+			next = time.Now().Add(distance(len(batch)))
 			acked, alive := offer(ctx, out, r.frame(ctx, batch))
 			switch {
 			case acked:

@@ -108,7 +108,7 @@ func (s *site) weftPair(ctx context.Context, transport string) (in, out string, 
 
 // nodeConfig returns a node's configuration below its name.
 func nodeConfig(broker, transport, peer, rest string) string {
-	return fmt.Sprintf("broker: {url: mqtt://%s}\npeers: [%s]\ntransports: {link: %s}\n%s\n", broker, peer, transport, rest)
+	return fmt.Sprintf("broker: {url: mqtt://%s, max_inflight_qos2: 1000}\npeers: [%s]\ntransports: {link: %s}\n%s\n", broker, peer, transport, rest)
 }
 
 // identity makes a node's identity and returns its line for a peer's configuration.
