@@ -77,12 +77,15 @@ func (s *Store) pairs() map[*segment]int {
 	return pairs
 }
 
-// complete reports whether nothing will be written to the segment any more.
+// complete reports whether nothing will be written to the segment any more, and a later one on the disk has the state of
+// everything: a segment that is begun but not written yet does not count.
 func (s *Store) complete(seg *segment) bool {
-	if s.enc.seg == nil { // at start; the newest has the state of everything
-		return seg != s.segs[len(s.segs)-1]
+	for _, newest := range slices.Backward(s.segs) {
+		if newest.size > 0 {
+			return seg.number < newest.number && seg != s.torn
+		}
 	}
-	return seg.number < s.enc.seg.number && seg != s.torn && (s.flying == nil || seg != s.flying.seg)
+	return false
 }
 
 // flush returns when everything that has left a lane is recorded as such. What goes by that goes afterwards.

@@ -165,3 +165,19 @@ func TestDiskUseFollowsWhatIsQueued(t *testing.T) {
 	s = open(t, dir, lanes.Options{})
 	require.Equal(t, waiting[50:], drain(t, s.Lane("absent", lanes.Limits{})))
 }
+
+// When everything has left its lane, is what the store remembers still there, whenever the process dies?
+func TestAccountOutlivesTheMessages(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, lanes.Options{SegmentBytes: 2 << 10, FlushPeriod: time.Millisecond})
+	s.Receive(7)
+	l := s.Lane("a", lanes.Limits{})
+	for n := range 60 {
+		put(t, s, n, 1, 1, l)
+		l.Ack(take(t, l, 1)[0].Seq)
+		crashed := open(t, copyDir(t, dir), lanes.Options{})
+		require.Equal(t, uint64(n+1), crashed.Lane("a", lanes.Limits{}).Stats().In)
+		require.True(t, crashed.Received(7))
+		require.NoError(t, crashed.Close())
+	}
+}

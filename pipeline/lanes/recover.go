@@ -64,10 +64,18 @@ func (s *Store) recover() error {
 	s.seq = s.boot << seqBits
 	r.countMessages()
 	r.report(len(numbers))
-	s.removeFiles(s.dropDead()) // first, because the disk may be full
 	s.nextSegment = s.boot<<32 | 1
 	s.newBatch(0, true, nil)
 	// The new boot must be on the disk before one of its sequence numbers is used.
+	if err := s.beginBoot(); err != nil {
+		s.removeFiles(s.dropDead()) // the disk may be full of what nobody needs
+		return s.beginBoot()
+	}
+	return nil
+}
+
+// beginBoot writes the boot's first segment.
+func (s *Store) beginBoot() error {
 	s.pend.work, s.pend.sync = true, true
 	return s.commit(false)
 }
