@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"sync/atomic"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -61,6 +62,7 @@ type Broker struct {
 	mu       sync.Mutex
 	listener *brokerListener
 	store    *brokerStore
+	persist  *persistHook
 }
 
 // NewBroker returns a broker that does nothing before Start.
@@ -105,17 +107,18 @@ func (b *Broker) Start(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("built-in broker: %w", err), store.close())
 	}
 	own := &brokerListener{Listener: listener, store: store}
-	if err := b.serve(own, store); err != nil {
+	persist := &persistHook{broker: b, store: store}
+	if err := b.serve(own, persist); err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: %w", err), listener.Close(), store.close())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.listener, b.store = own, store
+	b.listener, b.store, b.persist = own, store, persist
 	return nil
 }
 
-func (b *Broker) serve(listener net.Listener, store *brokerStore) error {
-	for _, hook := range []mochi.Hook{&brokerHook{broker: b}, &persistHook{broker: b, store: store}} {
+func (b *Broker) serve(listener net.Listener, persist *persistHook) error {
+	for _, hook := range []mochi.Hook{&brokerHook{broker: b}, persist} {
 		if err := b.server.AddHook(hook, nil); err != nil {
 			return err
 		}
@@ -133,6 +136,7 @@ func (b *Broker) Close() error {
 	if b.listener == nil {
 		return nil
 	}
+	b.persist.close()
 	err := b.server.Close()
 	b.listener.work.Wait()
 	err = errors.Join(err, b.store.close())
@@ -141,6 +145,18 @@ func (b *Broker) Close() error {
 		return fmt.Errorf("built-in broker: %w", err)
 	}
 	return nil
+}
+
+// Dropped returns how many messages the broker could not keep since Start: at QoS 0 for clients that do not read, and at
+// QoS 1 and 2 beyond 65,535 for a session that is away.
+func (b *Broker) Dropped() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n := uint64(atomic.LoadInt64(&b.server.Info.MessagesDropped) + atomic.LoadInt64(&b.server.Info.InflightDropped))
+	if b.listener != nil {
+		n += b.listener.dropped.Load()
+	}
+	return n
 }
 
 // Addr returns the address that is listened on, with the real port, or "" before Start.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/weft-relay/weft/transports/mqtt"
 )
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 		runBroker(listen, os.Getenv("WEFT_TEST_BROKER_DIR"))
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 func runBroker(listen, dir string) {

@@ -19,6 +19,7 @@ type persistHook struct {
 	mochi.HookBase
 	broker *Broker
 	store  *brokerStore
+	closed bool // guarded by store.packets
 }
 
 // ID implements mochi's Hook.
@@ -112,7 +113,7 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 		return pk, packets.ErrRejectPacket
 	}
 	h.store.packets.RLock()
-	if cl.IsTakenOver() {
+	if h.closed || cl.IsTakenOver() {
 		h.store.packets.RUnlock()
 		return pk, packets.ErrRejectPacket
 	}
@@ -139,6 +140,13 @@ func validate(server *mochi.Server, pk packets.Packet) packets.Code {
 		return packets.CodeSuccess
 	}
 	return packets.ErrProtocolViolation
+}
+
+// close ends the processing of packets: mochi would take in halves what comes while it disconnects the clients.
+func (h *persistHook) close() {
+	h.store.packets.Lock()
+	defer h.store.packets.Unlock()
+	h.closed = true
 }
 
 // OnPacketProcessed implements mochi's Hook. mochi writes PUBACK before it passes the message on: the bytes were held, and

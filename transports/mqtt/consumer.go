@@ -175,6 +175,9 @@ func (c *consumer) run() {
 
 // next returns what may be handed out now, or nil.
 func (c *consumer) next() *item {
+	if c.redeliver == nil && len(c.held) > 0 && isClosed(c.held[0].msg.Nacked()) {
+		c.recover() // here too: a select would choose at random between the Nack and the next message
+	}
 	if c.redeliver != nil {
 		return c.redeliver
 	}
@@ -227,7 +230,7 @@ func (c *consumer) settle() {
 }
 
 // recover makes a new message of the head after its Nack. Until everything that was handed out with it is settled, nothing
-// new is: what was nacked is delivered again before any later message.
+// new is: what was nacked is delivered again before any message that was not handed out yet.
 func (c *consumer) recover() {
 	old := c.held[0]
 	old.cancel()

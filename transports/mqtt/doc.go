@@ -11,7 +11,7 @@
 // and answered together, so a call with many messages costs one round trip.
 //
 // A message goes back to the broker as taken (PUBACK, PUBREC) only after the consumer's Ack, in the order of arrival. After
-// Nack it is delivered again before any later one. A consumer that blocks for ever costs memory in the size of the
+// Nack it is delivered again before any that was not handed out yet. A consumer that blocks for ever costs memory in the size of the
 // broker's own in-flight window, and pings go on.
 //
 // At QoS 2, with a durable [Store], a message crosses exactly once in both directions, whatever is killed on this side of
