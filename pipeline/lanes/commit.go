@@ -8,16 +8,28 @@ import (
 	"time"
 )
 
+// A sync of the disk has a price, which the records of its batch share. So under load, after a batch of busy records or more, the
+// next one waits for company.
+const (
+	busy    = 10
+	company = 2 * time.Millisecond
+)
+
 // writeBatches writes what callers have put together while the last write was under way, as long as the store is open.
 func (s *Store) writeBatches() {
 	flush := time.NewTicker(s.opts.FlushPeriod)
 	defer flush.Stop()
+	var next time.Time // when the next batch may follow
 	for {
 		select {
 		case <-s.kick:
-			_ = s.commit(false) // whoever waits for the batch gets the error
+			time.Sleep(time.Until(next))
+			records, _ := s.commit(false) // whoever waits for the batch gets the error
+			if records >= busy {
+				next = time.Now().Add(company)
+			}
 		case <-flush.C:
-			if err := s.commit(true); err != nil {
+			if _, err := s.commit(true); err != nil {
 				s.complain(err)
 			}
 		case <-s.stopWriting:
@@ -34,8 +46,8 @@ func (s *Store) complain(err error) {
 	}
 }
 
-// commit writes the batch that is being filled, and makes it visible or fails it.
-func (s *Store) commit(flush bool) error {
+// commit writes the batch that is being filled, and makes it visible or fails it. It returns how many records that were.
+func (s *Store) commit(flush bool) (records int, err error) {
 	s.mu.Lock()
 	if flush {
 		s.writeDirty()
@@ -43,7 +55,7 @@ func (s *Store) commit(flush bool) error {
 	b := s.pend
 	if !b.work {
 		s.mu.Unlock()
-		return nil
+		return 0, nil
 	}
 	end := b.base + int64(len(b.buf))
 	s.flying = b
@@ -51,7 +63,7 @@ func (s *Store) commit(flush bool) error {
 	s.spare = nil
 	s.mu.Unlock()
 
-	err := s.write(b)
+	err = s.write(b)
 
 	s.mu.Lock()
 	s.flying = nil
@@ -66,7 +78,7 @@ func (s *Store) commit(flush bool) error {
 	}
 	s.mu.Unlock()
 	close(b.done)
-	return b.err
+	return b.records, b.err
 }
 
 // write puts a batch on the disk: for good if somebody waits for it or the MQTT session depends on it.

@@ -77,7 +77,8 @@ func (s *Store) recover() error {
 // beginBoot writes the boot's first segment.
 func (s *Store) beginBoot() error {
 	s.pend.work, s.pend.sync = true, true
-	return s.commit(false)
+	_, err := s.commit(false)
+	return err
 }
 
 // segmentNumbers lists the journal. Files that a crash left half made are removed.

@@ -124,7 +124,7 @@ func (s *Store) Close() error {
 	s.collector.Wait()
 	close(s.stopWriting)
 	s.writer.Wait()
-	err := s.commit(true)
+	_, err := s.commit(true)
 	if f := s.segs[len(s.segs)-1].file; f != nil {
 		err = errors.Join(err, f.Sync(), f.Close())
 	}
