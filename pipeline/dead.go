@@ -21,11 +21,11 @@ const maxDeadPayload = 256 << 10
 // deadLetter is the JSON of a message on [DeadTopic].
 type deadLetter struct {
 	Reason  string    `json:"reason"`
-	Lane    string    `json:"lane"` // "route/destination"
+	Lane    string    `json:"lane"` // "route/destination", or "from PEER" for what the local broker does not take
 	Topic   string    `json:"topic"`
 	QoS     byte      `json:"qos"`
 	Retain  bool      `json:"retain"`
-	Time    time.Time `json:"time"` // when the relay took the message from the broker
+	Time    time.Time `json:"time"` // when the relay took the message from its broker, or gave it up
 	Bytes   int       `json:"bytes"`
 	Payload []byte    `json:"payload,omitempty"` // base64; left out when larger than 256 KiB
 }

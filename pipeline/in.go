@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -28,6 +29,7 @@ const (
 	refusedReplayed  = "duplicate"      // message: it was handed to the broker before
 	refusedUnwanted  = "not_subscribed" // message: no filter of ours asks it of that peer
 	refusedTopic     = "bad_topic"      // message: no topic name after [MQTT-4.7.3-1]
+	refusedByBroker  = "broker"         // message: the broker hangs up on it; moved to the dead letters
 )
 
 // in is the handler of what transports bring: it opens frames, accepts messages and hands them to the broker.
@@ -39,6 +41,7 @@ type in struct {
 	wants *matching.Set[int] // filters to indexes of subs
 	store *lanes.Store
 	sink  message.Publisher
+	dead  *deadLetters
 	kept  *keptFrames
 	log   *slog.Logger
 
@@ -47,7 +50,7 @@ type in struct {
 	refused   counters
 }
 
-func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store, sink message.Publisher, kept *keptFrames, log *slog.Logger) (*in, error) {
+func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store, sink message.Publisher, dead *deadLetters, kept *keptFrames, log *slog.Logger) (*in, error) {
 	wants, err := matching.NewSet(func(yield func(string, int) bool) {
 		for i, s := range cfg.Subscribe {
 			if !yield(s.Filter, i) {
@@ -58,7 +61,7 @@ func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store,
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	return &in{node: cfg.Node, id: id, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, kept: kept, log: log}, nil
+	return &in{node: cfg.Node, id: id, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, dead: dead, kept: kept, log: log}, nil
 }
 
 // handle is the in-router's handler. It takes a run of frames: what they bring goes to the broker together, so that many small
@@ -83,14 +86,41 @@ func (n *in) handle(run *message.Message) error {
 		}
 	}
 	if len(batch) > 0 {
-		if err := n.sink.Publish("", batch...); err != nil {
+		if err := n.publish(ctx, batch); err != nil {
 			return err
 		}
-		n.delivered.Add(uint64(len(batch)))
 	}
 	for from, seq := range marks {
 		n.store.SetDone(from.origin, from.lane, from.epoch, seq)
 	}
+	return nil
+}
+
+// publish hands messages to the broker, and those that it will never take to the dead letters.
+func (n *in) publish(ctx context.Context, batch []*message.Message) error {
+	err := n.sink.Publish("", batch...)
+	var refused *transports.Refused
+	if !errors.As(err, &refused) {
+		if err == nil {
+			n.delivered.Add(uint64(len(batch)))
+		}
+		return err
+	}
+	for _, m := range batch {
+		if !slices.Contains(refused.UUIDs, m.UUID) {
+			continue
+		}
+		id, _ := lanes.ParseID(m.UUID) // it was made by accept
+		letter := deadLetter{
+			Reason: refused.Reason, Lane: "from " + id.Origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
+			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
+		}
+		if err := n.dead.publish(ctx, letter); err != nil {
+			return err
+		}
+		n.refused.add(refusedByBroker, 1)
+	}
+	n.delivered.Add(uint64(len(batch) - len(refused.UUIDs)))
 	return nil
 }
 

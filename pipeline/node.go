@@ -139,7 +139,7 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.in, err = newIn(n.cfg, n.id, peers, n.store, n.broker, kept, n.log); err != nil {
+	if n.in, err = newIn(n.cfg, n.id, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
 	n.inRouter.AddConsumerHandler("kept", "", gather{kept}, n.in.handle)

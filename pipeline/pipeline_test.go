@@ -331,7 +331,7 @@ func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, kept, slog.New(slog.DiscardHandler))
+	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, &deadLetters{sink: broker}, kept, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,6 +34,7 @@ package transports
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -122,6 +123,16 @@ type Report struct {
 
 // Reporter is a transport that accounts for itself.
 type Reporter interface{ Report() Report }
+
+// Refused is the error of a Publish whose far side has taken all messages but these, and will never take these.
+type Refused struct {
+	UUIDs  []string
+	Reason string
+}
+
+func (r *Refused) Error() string {
+	return fmt.Sprintf("%d messages refused: %s", len(r.UUIDs), r.Reason)
+}
 
 // permanent marks an error that no retry can cure.
 type permanent struct{ error }

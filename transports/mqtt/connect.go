@@ -40,7 +40,7 @@ func (s *Session) run() {
 		if err == nil {
 			began := time.Now()
 			err = s.serve(l, present, bit.refused)
-			if time.Since(began) > s.cfg.ReconnectMax {
+			if time.Since(began) > s.cfg.ReconnectMax || s.out.suspects() {
 				pause = s.cfg.ReconnectMin
 			}
 		}
@@ -161,7 +161,9 @@ func (s *Session) serve(l *link, present, guard bool) error {
 	l.fail(errLinkClosed)
 	<-readerDone
 	<-l.flushed
-	s.out.disconnected(l)
+	if f := s.out.disconnected(l); f != nil {
+		s.log.Warn("broker hangs up whenever it gets this message: it is given up", "topic", f.topic(), "bytes", len(f.packet))
+	}
 	s.detach(l)
 	return l.reason()
 }

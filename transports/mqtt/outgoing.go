@@ -30,7 +30,8 @@ type flight struct {
 
 // call is one Publish: done is closed when the broker has completed all of its messages.
 type call struct {
-	pending int // messages, and one for the caller while it still adds; guarded by outgoing.mu
+	pending int      // messages, and one for the caller while it still adds; guarded by outgoing.mu
+	refused []string // UUIDs of messages that were given up; readable when done is closed
 	done    chan struct{}
 }
 
@@ -55,10 +56,13 @@ type outgoing struct {
 	count       int
 	bytes       int
 	lastID      uint16
+	suspicion   suspicion
 
 	theirs atomic.Uint32 // the last identifier that the broker gave
 	lost   atomic.Uint64 // QoS 0 messages that no link took
 	total  atomic.Uint64 // payload bytes handed to links
+
+	refused atomic.Uint64 // messages that were given up
 }
 
 func newOutgoing(store Store, limit, limit2 int) *outgoing {
@@ -189,13 +193,14 @@ func (o *outgoing) renew(f *flight) {
 	}
 }
 
-// disconnected ends the use of l.
-func (o *outgoing) disconnected(l *link) {
+// disconnected ends the use of l. It returns the message that is given up because the broker hangs up on it, or nil.
+func (o *outgoing) disconnected(l *link) *flight {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.link == l {
 		o.link = nil
 	}
+	return o.suspect(l.reason())
 }
 
 // pump writes what is due, in order, as far as the limit of open QoS 2 exchanges lets it.
@@ -203,7 +208,7 @@ func (o *outgoing) pump() {
 	if o.link == nil {
 		return
 	}
-	for ; o.unsent != nil; o.unsent = o.unsent.next {
+	for ; o.unsent != nil && !o.alone(); o.unsent = o.unsent.next {
 		f := o.unsent
 		if f.released {
 			o.link.write(appendAck(nil, pubrelHeader, f.id), true)
@@ -235,6 +240,7 @@ func (o *outgoing) answered(l *link, kind byte, id uint16) {
 	case kind == packets.Pubrec:
 		if f != nil && f.qos == 2 && !f.released {
 			f.released = true
+			o.cleared(f)
 			o.store.PutPacket(id, "", appendAck(nil, pubrelHeader, id))
 			if f.onWire {
 				o.open2--
@@ -245,6 +251,7 @@ func (o *outgoing) answered(l *link, kind byte, id uint16) {
 	case f == nil:
 	case kind == packets.Puback && f.qos == 1:
 		o.complete(f)
+		o.pump()
 	case kind == packets.Pubcomp && f.released:
 		o.store.DelPacket(id)
 		o.complete(f)
@@ -252,6 +259,7 @@ func (o *outgoing) answered(l *link, kind byte, id uint16) {
 }
 
 func (o *outgoing) complete(f *flight) {
+	o.cleared(f)
 	o.remove(f)
 	if f.call != nil {
 		f.call.finish()

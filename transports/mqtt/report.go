@@ -13,6 +13,7 @@ type Counters struct {
 	Unwanted uint64 `json:"unwanted"` // arrived for a filter that nobody subscribed to within 10 s
 	Bad      uint64 `json:"bad"`      // arrived and not readable for the marshaler
 	Echoes   uint64 `json:"echoes"`   // the session's own publications, kept out
+	Refused  uint64 `json:"refused"`  // published, and given up because the broker hangs up on them
 }
 
 // Counters returns what was not passed on.
@@ -21,7 +22,7 @@ func (s *Session) Counters() Counters {
 	defer s.mu.Unlock()
 	c := Counters{
 		LostOut: s.lost + s.out.lost.Load(), Overflow: s.in.dropped.Load(), Unwanted: s.in.unwanted.Load(),
-		Bad: s.in.bad.Load(), Echoes: s.in.echo.count.Load(),
+		Bad: s.in.bad.Load(), Echoes: s.in.echo.count.Load(), Refused: s.out.refused.Load(),
 	}
 	if s.link != nil {
 		c.LostOut += s.link.lost.Load()

@@ -127,7 +127,8 @@ func (s *Session) Close() error {
 // message bounds the call; if it ends, what was written stays in flight and is completed later.
 //
 // An error marked by [transports.Permanent] (a topic that is no topic name, a packet too large) stops the call before the
-// message it is about; the messages before it are published.
+// message it is about; the messages before it are published. A [transports.Refused] is otherwise: it names the messages
+// that the broker hung up on again and again, and all others are published.
 func (s *Session) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) == 0 {
 		return nil
@@ -135,10 +136,16 @@ func (s *Session) Publish(topic string, msgs ...*message.Message) error {
 	ctx := msgs[0].Context()
 	answers := newCall()
 	err := s.write(ctx, topic, msgs, answers)
-	if waitErr := s.out.await(ctx, answers); err == nil && waitErr != nil {
-		err = fmt.Errorf("publish: %w", waitErr)
+	waitErr := s.out.await(ctx, answers)
+	switch {
+	case err != nil:
+		return err
+	case waitErr != nil:
+		return fmt.Errorf("publish: %w", waitErr)
+	case len(answers.refused) > 0:
+		return transports.Permanent(&transports.Refused{UUIDs: answers.refused, Reason: "the broker hangs up whenever it gets the message"})
 	}
-	return err
+	return nil
 }
 
 func (s *Session) write(ctx context.Context, topic string, msgs []*message.Message, answers *call) error {

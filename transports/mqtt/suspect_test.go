@@ -1,0 +1,58 @@
+package mqtt_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// Mosquitto hangs up on a topic of more than 200 levels. Is that one message given up and named, and does everything before
+// and behind it arrive, in order?
+func TestMessageThatTheBrokerHangsUpOnIsGivenUpAlone(t *testing.T) {
+	for _, qos := range []byte{1, 2} {
+		t.Run(fmt.Sprint(qos), func(t *testing.T) {
+			broker := startMosquitto(t)
+			receiver := session(t, config(broker.url(), "receiver"), nil)
+			ch, err := receiver.Subscribe(t.Context(), "good")
+			require.NoError(t, err)
+			got := collect(ch)
+
+			sender := session(t, config(broker.url(), "sender"), nil)
+			var batch []*message.Message
+			var want []string
+			for i := range 100 {
+				batch = append(batch, raw("good", fmt.Sprint(i), qos))
+				want = append(want, fmt.Sprint(i))
+			}
+			batch[50].Metadata.Set(transports.MetaTopic, strings.Repeat("x/", 250))
+			batch[50].UUID = "poison"
+			want = append(want[:50], want[51:]...)
+			err = sender.Publish("", batch...)
+			var refused *transports.Refused
+			require.ErrorAs(t, err, &refused)
+			require.True(t, transports.IsPermanent(err))
+			require.Equal(t, []string{"poison"}, refused.UUIDs)
+			eventually(t, 10*time.Second, "the others arrive", func() bool { return slices.Contains(got.payloads(), "99") })
+			require.Equal(t, want, firsts(got.payloads()))
+			require.EqualValues(t, 1, sender.Counters().Refused)
+			require.NoError(t, sender.Publish("", raw("good", "after", qos)))
+		})
+	}
+}
+
+// firsts returns the payloads without repeats, in the order in which each came first.
+func firsts(payloads []string) (first []string) {
+	for _, p := range payloads {
+		if !slices.Contains(first, p) {
+			first = append(first, p)
+		}
+	}
+	return first
+}
