@@ -2,6 +2,7 @@ package lanes
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/frame"
@@ -194,8 +195,7 @@ func (l *Lane) Rewind() {
 	s := l.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := len(l.flights) - 1; i >= 0; i-- {
-		f := l.flights[i]
+	for _, f := range slices.Backward(l.flights) {
 		q := &l.durable
 		if f.qos0 {
 			q = &l.volatile

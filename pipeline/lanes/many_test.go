@@ -51,11 +51,11 @@ func TestLanesKeepOrderUnderConcurrency(t *testing.T) {
 				}
 				for _, m := range msgs {
 					n := number(m)
-					if w := n / each; n <= last[w] {
+					w := n / each
+					if n <= last[w] {
 						panic(fmt.Sprintf("%d after %d", n, last[w]))
-					} else {
-						last[w] = n
 					}
+					last[w] = n
 				}
 				counts[i] += len(msgs)
 				l.Ack(msgs[len(msgs)-1].Seq)

@@ -130,8 +130,8 @@ func (c *brokerConn) Close() error {
 		if c.release != nil {
 			c.release()
 		}
-		c.Conn.SetDeadline(time.Now().Add(farewell))
-		c.Conn.SetReadDeadline(time.Now())
+		c.SetDeadline(time.Now().Add(farewell))
+		c.SetReadDeadline(time.Now())
 		c.link.finish()
 	})
 	return nil

@@ -155,8 +155,10 @@ func TestBlackHoledLinkIsStalledAndHeals(t *testing.T) {
 // Does every legal topic cross unharmed (pains 17)?
 func TestEveryLegalTopicCrosses(t *testing.T) {
 	everyBroker(t, func(t *testing.T, url, _ string) {
-		topics := []string{"a b/c d", "a.b", "a*b", ">", "a/>", "/", "//", "a//b", "/a", "a/", "spBv1.0/g/NBIRTH/n", "日本/ü/🙂",
-			"a$b", "%2F", strings.Repeat("x", 1000)}
+		topics := []string{
+			"a b/c d", "a.b", "a*b", ">", "a/>", "/", "//", "a//b", "/a", "a/", "spBv1.0/g/NBIRTH/n", "日本/ü/🙂",
+			"a$b", "%2F", strings.Repeat("x", 1000),
+		}
 		receiver, sender := session(t, config(url, "receiver"), nil), session(t, config(url, "sender"), nil)
 		got := subscribe(t, receiver, "#")
 		for _, topic := range topics {

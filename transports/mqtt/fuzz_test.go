@@ -77,10 +77,26 @@ func TestFilterMatches(t *testing.T) {
 		filter, topic string
 		want          bool
 	}{
-		{"a/b", "a/b", true}, {"a/b", "a", false}, {"a", "a/b", false}, {"#", "a/b", true}, {"#", "/", true},
-		{"a/#", "a", true}, {"a/#", "a/b/c", true}, {"a/#", "ab", false}, {"+/#", "a", true}, {"a/+", "a", false},
-		{"+", "a", true}, {"+", "", true}, {"+/+", "/", true}, {"/+", "/a", true}, {"+", "/a", false}, {"a/+/c", "a//c", true},
-		{"#", "$SYS/x", false}, {"+/x", "$SYS/x", false}, {"$SYS/#", "$SYS/x", true}, {"$share/g/a/#", "a/b", true},
+		{"a/b", "a/b", true},
+		{"a/b", "a", false},
+		{"a", "a/b", false},
+		{"#", "a/b", true},
+		{"#", "/", true},
+		{"a/#", "a", true},
+		{"a/#", "a/b/c", true},
+		{"a/#", "ab", false},
+		{"+/#", "a", true},
+		{"a/+", "a", false},
+		{"+", "a", true},
+		{"+", "", true},
+		{"+/+", "/", true},
+		{"/+", "/a", true},
+		{"+", "/a", false},
+		{"a/+/c", "a//c", true},
+		{"#", "$SYS/x", false},
+		{"+/x", "$SYS/x", false},
+		{"$SYS/#", "$SYS/x", true},
+		{"$share/g/a/#", "a/b", true},
 	} {
 		if got := filterMatches(c.filter, c.topic); got != c.want {
 			t.Errorf("%q on %q: %v", c.filter, c.topic, got)

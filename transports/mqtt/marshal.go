@@ -3,6 +3,7 @@ package mqtt
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
@@ -66,9 +67,7 @@ func (Envelope) Unmarshal(p Publication) (*message.Message, error) {
 		return nil, fmt.Errorf("envelope: %w", err)
 	}
 	msg := message.NewMessage(e.UUID, e.Payload)
-	for key, value := range e.Metadata {
-		msg.Metadata[key] = value
-	}
+	maps.Copy(msg.Metadata, e.Metadata)
 	delete(msg.Metadata, transports.MetaRetain)
 	delete(msg.Metadata, transports.MetaPacketID)
 	setMetadata(msg, p)

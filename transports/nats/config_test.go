@@ -41,8 +41,11 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		{"password alone", nats.Config{URL: url, Password: "b"}, []string{"password: given without user"}},
 		{"half a pair", nats.Config{URL: url, TLS: nats.TLS{Cert: "c.pem"}}, []string{"tls: cert and key"}},
 		{"prefix", nats.Config{URL: url, Prefix: "a.b"}, []string{"prefix:"}},
-		{"all at once", nats.Config{URL: url, Replicas: 9, Limits: nats.Limits{Bytes: 1, Age: 1, Frames: -1}, Embedded: nats.Embedded{Sync: "never"}},
-			[]string{"limits.bytes", "limits.age", "limits.frames", "replicas", "embedded.sync"}},
+		{
+			"all at once",
+			nats.Config{URL: url, Replicas: 9, Limits: nats.Limits{Bytes: 1, Age: 1, Frames: -1}, Embedded: nats.Embedded{Sync: "never"}},
+			[]string{"limits.bytes", "limits.age", "limits.frames", "replicas", "embedded.sync"},
+		},
 		{"nkey", nats.Config{URL: url, NKey: missing}, []string{"nkey", missing}},
 		{"nkey content", nats.Config{URL: url, NKey: garbage}, []string{"nkey", garbage}},
 		{"creds", nats.Config{URL: url, Creds: missing}, []string{"creds", missing}},

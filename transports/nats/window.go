@@ -42,8 +42,8 @@ type window struct {
 	out      chan<- *message.Message
 	arrivals chan jetstream.Msg
 	ended    context.Context
-	last     uint64          // place in the stream of the last frame that arrived
-	handed   int             // frames of the queue that the subscriber has
+	last     uint64 // place in the stream of the last frame that arrived
+	handed   int    // frames of the queue that the subscriber has
 	queue    []handed
 }
 
