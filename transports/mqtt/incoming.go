@@ -8,8 +8,8 @@ import (
 )
 
 // linger is how long a message that no consumer takes is held back from the broker's eyes, and how long a filter stays
-// subscribed after its consumer has gone: long enough to subscribe again without a loss.
-const linger = 10 * time.Second
+// subscribed after its consumer has gone: long enough to subscribe again, or to stop in order, without a loss.
+const linger = 2 * time.Minute
 
 // delivery is an incoming message until it is acknowledged.
 type delivery struct {

@@ -175,7 +175,7 @@ func (s *Session) write(ctx context.Context, topic string, msgs []*message.Messa
 
 // Subscribe implements [message.Subscriber]: the messages whose topic matches the filter, at the QoS they were published
 // with. After Start it waits for the broker's answer, as long as ctx lasts. When ctx ends, the channel is closed and what was
-// not acknowledged waits 10 s for another subscription; then the filter is unsubscribed from and the rest is dropped,
+// not acknowledged waits 2 minutes for another subscription; then the filter is unsubscribed from and the rest is dropped,
 // counted.
 func (s *Session) Subscribe(ctx context.Context, filter string) (<-chan *message.Message, error) {
 	return s.SubscribeAll(ctx, map[string]byte{filter: 2})
