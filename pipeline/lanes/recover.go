@@ -112,6 +112,8 @@ func (r *recovery) segment(number uint64) (header, error) {
 	h, version, ok := parseHeader(b)
 	start := 0
 	switch {
+	case len(b) == 0: // a crash came before its first byte, or somebody has emptied it
+		r.s.log.Warn("journal damaged: a segment is empty, what was in it is lost", "segment", path)
 	case ok && version != formatVersion:
 		return h, fmt.Errorf("journal %s has format %d, this version of weft reads %d", path, version, formatVersion)
 	case ok:
