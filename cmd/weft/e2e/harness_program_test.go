@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +33,11 @@ func newProgram(t *testing.T, dir, name, bin string, args ...string) *program {
 		if p.ended != nil && !p.hasEnded() {
 			p.signal(syscall.SIGCONT)
 			p.kill()
+		}
+		for _, crash := range []string{"DATA RACE", "panic: ", "fatal error: "} {
+			if strings.Contains(p.output(), crash) {
+				t.Errorf("%s printed %q", name, crash)
+			}
 		}
 		if t.Failed() {
 			t.Logf("the last of %s:\n%s", name, p.tail())

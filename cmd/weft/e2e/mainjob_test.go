@@ -23,7 +23,7 @@ func awaitLines(t *testing.T, sub *program, want ...string) {
 // eventuallyHas waits until mosquitto_sub has printed the line among others.
 func eventuallyHas(t *testing.T, sub *program, line string) {
 	t.Helper()
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, 45*time.Second, func() error {
 		if have := messages(sub); !slices.Contains(have, line) {
 			return fmt.Errorf("%q without %q", have, line)
 		}
