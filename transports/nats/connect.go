@@ -115,7 +115,11 @@ func (t *Transport) handlers() []natsgo.Option {
 			t.status.disconnected(err)
 			t.endSession(nil)
 		}),
-		natsgo.ReconnectErrHandler(func(_ *natsgo.Conn, err error) { t.status.disconnected(err) }),
+		natsgo.ReconnectErrHandler(func(_ *natsgo.Conn, err error) {
+			if !errors.Is(err, natsgo.ErrNoServers) { // the first round was refused: the next one says by whom
+				t.status.disconnected(err)
+			}
+		}),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
 			if !errors.Is(err, natsgo.ErrConnectionClosed) {
 				t.status.note(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -24,7 +25,12 @@ const codeStoreFailed jetstream.ErrorCode = 10077
 
 // plain says an error in words that a user understands, with what would help.
 func plain(err error) string {
+	var network *net.OpError
 	switch {
+	case errors.As(err, &network):
+		return plainNetwork(network)
+	case errors.Is(err, natsgo.ErrNoInfoReceived):
+		return "what answers there does not speak NATS: check host and port of the url"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
 		return "JetStream is not enabled on this server: start it with -js, or add a jetstream block to its configuration"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
@@ -43,6 +49,19 @@ func plain(err error) string {
 		return "the server is connected but does not answer in time (" + err.Error() + ")"
 	}
 	return err.Error()
+}
+
+// plainNetwork leaves out this side's address, which is another one at each attempt.
+func plainNetwork(err *net.OpError) string {
+	switch {
+	case err.Addr == nil:
+		return err.Error()
+	case err.Op == "dial":
+		return fmt.Sprintf("no NATS server at %s: %v", err.Addr, err.Err)
+	case err.Op == "read" && err.Timeout(): // a client waits for the server's greeting alone with a deadline
+		return fmt.Sprintf("%s sends no greeting: it does not speak NATS, or hangs; check host and port of the url", err.Addr)
+	}
+	return fmt.Sprintf("connection to %s: %v", err.Addr, err.Err)
 }
 
 // publishError says what an error of a publish means for the frame.

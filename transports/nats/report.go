@@ -9,7 +9,7 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// status is the transport's account of itself. Each change of state is logged once.
+// status is the transport's account of itself. Each change of state is logged once, and each error once until the transport is up again.
 type status struct {
 	log      *slog.Logger
 	bytesOut atomic.Uint64
@@ -20,11 +20,12 @@ type status struct {
 	state    transports.State
 	since    time.Time
 	detail   string
+	warned   map[string]bool // details logged since the transport was up
 	connects uint64
 }
 
 func newStatus(log *slog.Logger) *status {
-	return &status{log: log, state: transports.Down, since: time.Now()}
+	return &status{log: log, state: transports.Down, since: time.Now(), warned: map[string]bool{}}
 }
 
 func (s *status) set(state transports.State, err error) {
@@ -39,15 +40,20 @@ func (s *status) change(state transports.State, err error) {
 	if err != nil {
 		s.detail = plain(err)
 	}
-	if s.state == state {
-		return
+	changed := s.state != state
+	if changed {
+		s.state, s.since = state, time.Now()
+		s.stalled.Store(state == transports.Stalled)
 	}
-	s.state, s.since = state, time.Now()
-	s.stalled.Store(state == transports.Stalled)
-	if err != nil {
+	switch {
+	case err != nil && (changed || !s.warned[s.detail]):
+		s.warned[s.detail] = true
 		s.log.Warn("nats "+string(state), slog.String("detail", s.detail))
-	} else {
+	case err == nil && changed:
 		s.log.Info("nats " + string(state))
+	}
+	if changed && state == transports.Up {
+		clear(s.warned)
 	}
 }
 

@@ -149,13 +149,13 @@ func (t *Transport) run(opts []natsgo.Option) {
 	}
 	for t.ctx.Err() == nil {
 		if !nc.IsConnected() {
-			t.sleep(t.awake, nil)
+			t.awaitConnection(nc)
 			continue
 		}
 		s, err := t.provision(nc, js)
 		switch {
 		case err == nil:
-			t.sleep(nil, s.ctx.Done())
+			<-s.ctx.Done()
 			s.end()
 		case nc.IsConnected() && t.ctx.Err() == nil:
 			t.status.set(transports.Stalled, err)
@@ -167,10 +167,17 @@ func (t *Transport) run(opts []natsgo.Option) {
 	}
 }
 
-func (t *Transport) sleep(awake <-chan struct{}, done <-chan struct{}) {
+// awaitConnection returns when there may be a connection, or for a look at what a server has answered to the login: the
+// library calls no handler for that while it has not been connected yet.
+func (t *Transport) awaitConnection(nc *natsgo.Conn) {
+	look := time.NewTimer(time.Second)
+	defer look.Stop()
 	select {
-	case <-awake:
-	case <-done:
+	case <-t.awake:
+	case <-look.C:
+		if err := nc.LastError(); err != nil && nc.IsReconnecting() {
+			t.status.disconnected(err)
+		}
 	case <-t.ctx.Done():
 	}
 }
