@@ -5,6 +5,6 @@
 // its own. Profiles live in the key-value bucket WEFT_PROFILES. What is missing is made; what exists is never altered.
 //
 // The order of an origin's frames is kept although JetStream delivers a frame that was not acknowledged after later ones. The
-// consumer of a feed allows one unacknowledged frame. The consumer of the inbox allows several and is made anew with each
+// consumer of a feed allows one unacknowledged frame. The consumer of the inbox allows up to 32 and is made anew with each
 // session: in a work queue it begins with the first frame that was not acknowledged.
 package nats
