@@ -53,7 +53,7 @@ func TestReadmeJoinsTwoMosquittos(t *testing.T) {
 	}
 	printed, err := os.ReadFile(out)
 	require.NoError(t, err)
-	for _, want := range []string{"alice.yaml: ok", "bob.yaml: ok", "doors/1 open", "lane doors/bob", "wants doors/#"} {
+	for _, want := range []string{"alice.yaml: ok", "bob.yaml: ok", "doors/1 open", "doors/1 closed", "lane doors/bob", "wants doors/#"} {
 		require.Contains(t, string(printed), want)
 	}
 }
