@@ -13,6 +13,7 @@ import (
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/pipeline/lanes"
 )
@@ -122,7 +123,7 @@ func (b *batch) SetDefaults() { b.Count, b.Bytes = 1000, 256<<10 }
 
 func (b *batch) Validate() error {
 	return errors.Join(
-		within("count", b.Count, 1, 100_000, strconv.Itoa),
+		within("count", b.Count, 1, frame.MaxMessages, strconv.Itoa),
 		within("bytes", int64(b.Bytes), 1<<10, 64<<20, formatSize),
 		within("period", b.Period, 0, time.Hour, formatDuration))
 }
@@ -134,7 +135,7 @@ type queue struct {
 	WhenFull string        `yaml:"when_full"`         // block, drop_oldest or drop_new
 }
 
-func (q *queue) SetDefaults() { q.Bytes, q.Age, q.WhenFull = 1<<30, 7*day, string(lanes.Block) }
+func (q *queue) SetDefaults() { q.Bytes, q.Age, q.WhenFull = 1<<30, 7*day, string(lanes.DropOldest) }
 
 func (q *queue) Validate() error {
 	return errors.Join(

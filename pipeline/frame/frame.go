@@ -19,6 +19,8 @@ type Frame struct {
 const (
 	// MaxOverhead bounds the bytes of a frame that are not its messages: envelope, names, seal and signature.
 	MaxOverhead = 320
+	// MaxMessages bounds the messages of a frame, so that a small frame cannot cost much memory.
+	MaxMessages = 1 << 16
 	// MaxMessageOverhead bounds the bytes of one encoded message that are neither topic nor payload.
 	MaxMessageOverhead = 40
 )
@@ -111,6 +113,9 @@ func parseFrame(b []byte) (*Frame, error) {
 		case fieldTime:
 			prev.Time = time.UnixMilli(int64(v.number))
 		case fieldMessage:
+			if len(f.Messages) == MaxMessages {
+				return fmt.Errorf("%w: more than %d messages", ErrMalformed, MaxMessages)
+			}
 			m, err := parseMessage(v.bytes, &prev)
 			if err != nil {
 				return err

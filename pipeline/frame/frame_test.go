@@ -269,3 +269,19 @@ func BenchmarkSealAndOpen(b *testing.B) {
 		})
 	}
 }
+
+// An empty message takes two bytes before compression and a hundred in memory.
+func TestFrameOfTooManyMessagesIsRefused(t *testing.T) {
+	alice := node(t, 1)
+	f := &frame.Frame{Messages: make([]frame.Message, frame.MaxMessages+1)}
+	for i := range f.Messages {
+		f.Messages[i].Seq = uint64(i + 1)
+	}
+	if _, err := open(frame.Sign(alice, "alice", f), node(t, 2), "bob", alice.Public()); !errors.Is(err, frame.ErrMalformed) {
+		t.Errorf("error %v, want ErrMalformed", err)
+	}
+	f.Messages = f.Messages[1:]
+	if _, err := open(frame.Sign(alice, "alice", f), node(t, 2), "bob", alice.Public()); err != nil {
+		t.Errorf("%d messages: %v", len(f.Messages), err)
+	}
+}
