@@ -42,14 +42,16 @@ type window struct {
 	out      chan<- *message.Message
 	arrivals chan jetstream.Msg
 	ended    context.Context
-	last     uint64 // place in the stream of the last frame that arrived
-	handed   int    // frames of the queue that the subscriber has
+	done     *stored // the last frame that the subscriber acknowledged, in this session or before it
+	last     uint64  // place in the stream of the last frame that arrived
+	handed   int     // frames of the queue that the subscriber has
 	queue    []handed
 }
 
 // handed is a frame that is not acknowledged yet.
 type handed struct {
 	msg   jetstream.Msg
+	place stored
 	frame *message.Message
 	end   context.CancelFunc // of the frame's context, after its Ack
 }
@@ -59,6 +61,7 @@ type windows struct {
 	t       *Transport
 	out     chan *message.Message
 	current *window
+	acked   stored // the last frame that the subscriber acknowledged
 	end     context.CancelFunc
 	done    sync.WaitGroup
 }
@@ -67,7 +70,7 @@ type windows struct {
 func (w *windows) begin(ctx context.Context, over context.CancelCauseFunc) {
 	w.stop()
 	ctx, w.end = context.WithCancel(ctx)
-	current := &window{out: w.out, arrivals: make(chan jetstream.Msg, inboxWindow), ended: ctx}
+	current := &window{out: w.out, arrivals: make(chan jetstream.Msg, inboxWindow), ended: ctx, done: &w.acked}
 	w.current = current
 	w.done.Go(func() { over(current.run(ctx)) })
 }
@@ -135,8 +138,9 @@ func (w *window) settle() error {
 			return errRefused
 		case <-w.queue[i].frame.Acked():
 			if i == 0 {
-				_ = w.queue[0].msg.Ack() // lost only with the session, and then the frame comes again
+				_ = w.queue[0].msg.Ack() // lost only with the session, and then arrive makes up for it
 				w.queue[0].end()
+				*w.done = w.queue[0].place
 				w.queue, w.handed, i = w.queue[1:], w.handed-1, -1
 			}
 		default:
@@ -145,33 +149,25 @@ func (w *window) settle() error {
 	return nil
 }
 
-// arrive queues a frame. One that the server delivers again, because it heard nothing of it for ackWait, is in the queue or
-// was acknowledged already.
+// arrive queues a frame, unless the subscriber has acknowledged it and the server did not hear it, or it is in the queue and
+// the server has heard nothing of it for ackWait. A stream that was made anew counts anew, but later.
 func (w *window) arrive(ctx context.Context, msg jetstream.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return fmt.Errorf("message without metadata: %w", err)
 	}
-	place := meta.Sequence.Stream
-	if place <= w.last {
-		if len(w.queue) == 0 || place < w.first() {
-			_ = msg.Ack() // as in run
-		}
+	place := stored{meta.Sequence.Stream, meta.Timestamp}
+	switch {
+	case place.seq <= w.done.seq && !place.time.After(w.done.time):
+		_ = msg.Ack() // as in settle
+		return nil
+	case place.seq <= w.last:
 		return nil
 	}
-	w.last = place
+	w.last = place.seq
 	frame := message.NewMessage(uuid(msg.Headers().Get(jetstream.MsgIDHeader)), msg.Data())
 	ctx, end := context.WithCancel(ctx)
 	frame.SetContext(ctx)
-	w.queue = append(w.queue, handed{msg, frame, end})
+	w.queue = append(w.queue, handed{msg, place, frame, end})
 	return nil
-}
-
-// first returns the place in the stream of the queue's first frame.
-func (w *window) first() uint64 {
-	meta, err := w.queue[0].msg.Metadata()
-	if err != nil {
-		return 0 // arrive has read it before
-	}
-	return meta.Sequence.Stream
 }

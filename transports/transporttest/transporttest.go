@@ -78,9 +78,10 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 // noLeaks checks, after all other cleanup, that the goroutines of the test have ended.
 func noLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
+	clock := goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1") // shared by all servers of the process
 	t.Cleanup(func() {
 		if !t.Failed() {
-			goleak.VerifyNone(t, before)
+			goleak.VerifyNone(t, before, clock)
 		}
 	})
 }
