@@ -2,9 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,27 +65,44 @@ func (d *directory) stop() {
 	d.done.Wait()
 }
 
-// announce keeps the directory's copy of our profile at least as new as this process. The version is the time, so that it
-// grows over restarts; where the clock has gone back, the directory's own copy tells.
+// announce keeps the directory's copy of our profile as it is in this process. Its version is the time, or one more than the
+// last one where the clock has gone back.
 func (d *directory) announce(ctx context.Context, own <-chan uint64) {
-	for version := uint64(time.Now().UnixMilli()); ; {
-		retry(ctx, d.log, "announcing the profile", func() error {
+	version := uint64(time.Now().UnixMilli())
+	for found := uint64(0); ; {
+		retry(ctx, d.log, "announcing the profile", func() (err error) {
+			if version, err = d.newVersion(max(version, found+1)); err != nil {
+				return err
+			}
 			data, err := profile.Encode(d.id, d.node, version, d.entries)
 			if err != nil {
 				return err
 			}
 			return d.transport.Announce(ctx, data)
 		})
-		found := version
-		for found <= version {
+		for found = version; found == version; {
 			select {
 			case <-ctx.Done():
 				return
 			case found = <-own:
 			}
 		}
-		version = found + 1
+		if !pause(ctx, time.Second, nil) { // somebody put back an old profile, or runs under our name
+			return
+		}
 	}
+}
+
+// newVersion returns a version that is at least as high as asked and higher than any that was announced before, and remembers it.
+func (d *directory) newVersion(least uint64) (uint64, error) {
+	path := filepath.Join(d.interests.dir, ".version")
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0, err
+	}
+	last, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // 0 where there is none; what is damaged the directory's copy tells
+	version := max(least, last+1)
+	return version, writeFile(path, strconv.AppendUint(nil, version, 10))
 }
 
 // watch takes what is announced until ctx ends. It takes all that is there before it makes it effective, so that a peer that
@@ -121,6 +143,7 @@ func (d *directory) take(ctx context.Context, a transports.Announcement, own cha
 		return false
 	}
 	news, err := d.interests.take(a)
+	d.interests.note(a.Node, err)
 	if err != nil {
 		d.log.Warn("profile refused", "from", a.Node, "error", err)
 	}

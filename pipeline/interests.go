@@ -30,6 +30,7 @@ type interests struct {
 	mu    sync.Mutex
 	known map[string]*profile.Profile // by the peer's name
 	news  chan struct{}               // closed when the view changes
+	wrong map[string]string           // what is wrong with the last announcement, by the peer's name
 }
 
 // view is what all peers want at one moment.
@@ -48,6 +49,7 @@ func newInterests(transport, dataDir string, id *identity.Identity, peers []*pee
 		log:       log.With("transport", transport),
 		known:     make(map[string]*profile.Profile, len(peers)),
 		news:      make(chan struct{}),
+		wrong:     make(map[string]string),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -100,6 +102,27 @@ func (in *interests) accept(p *peer, data []byte) (bool, error) {
 	}
 	in.known[p.Name] = prof
 	return true, nil
+}
+
+// note remembers what is wrong with a peer's announcement, for its status.
+func (in *interests) note(node string, err error) {
+	p := in.peers[node]
+	if p == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	delete(in.wrong, p.Name)
+	if err != nil {
+		in.wrong[p.Name] = err.Error()
+	}
+}
+
+// problem returns what was noted of the peer last.
+func (in *interests) problem(name string) string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.wrong[name]
 }
 
 // rebuild makes what is known effective.
