@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -33,25 +35,46 @@ type deadLetter struct {
 // deadLetters publishes what can never be delivered.
 type deadLetters struct {
 	sink  message.Publisher
+	log   *slog.Logger
 	count atomic.Uint64
 }
 
+// publish returns an error only when it must be tried again. A letter that the broker refuses goes without its payload, and if
+// that is refused as well it is in the log alone.
 func (d *deadLetters) publish(ctx context.Context, letter deadLetter) error {
 	letter.Bytes = len(letter.Payload)
 	if letter.Bytes > maxDeadPayload {
 		letter.Payload = nil
 	}
+	err := d.send(ctx, letter)
+	if refused(err) && letter.Payload != nil {
+		letter.Payload = nil
+		err = d.send(ctx, letter)
+	}
+	if refused(err) {
+		d.log.Error("dead letter refused by the broker", "lane", letter.Lane, "topic", letter.Topic, "bytes", letter.Bytes, "reason", letter.Reason, "error", err)
+		err = nil
+	}
+	if err == nil {
+		d.count.Add(1)
+	}
+	return err
+}
+
+func (d *deadLetters) send(ctx context.Context, letter deadLetter) error {
 	body, err := json.Marshal(letter)
 	if err != nil {
-		return err
+		return transports.Permanent(err)
 	}
 	msg := message.NewMessage(watermill.NewUUID(), body)
 	msg.Metadata[transports.MetaTopic] = DeadTopic
 	msg.Metadata[transports.MetaQoS] = "1"
 	msg.SetContext(ctx)
-	if err := d.sink.Publish(DeadTopic, msg); err != nil {
-		return err
-	}
-	d.count.Add(1)
-	return nil
+	return d.sink.Publish(DeadTopic, msg)
+}
+
+// refused reports whether the broker will never take what was published.
+func refused(err error) bool {
+	var r *transports.Refused
+	return errors.As(err, &r) || transports.IsPermanent(err)
 }
