@@ -15,18 +15,22 @@ import (
 	"github.com/weft-relay/weft/pipeline/frame"
 )
 
-// maxKept bounds the frames kept for a later version, in bytes; the oldest go first.
-const maxKept = 64 << 20
+// Limits of the frames kept for a later version; the oldest go first.
+const (
+	maxKept      = 64 << 20 // bytes
+	maxKeptFiles = 1000
+)
 
-// keptFrames are frames of a newer format than this relay reads. They wait in the data directory and are tried again, before
-// anything else, by each start. It is a message.Subscriber of those that have become readable.
+// keptFrames are frames of a newer format than this relay reads. They wait in the data directory and are tried again by each
+// start, before anything that transports bring. It is a message.Subscriber of those that have become readable.
 type keptFrames struct {
-	dir string
-	mu  sync.Mutex
+	dir     string
+	mu      sync.Mutex
+	drained chan struct{} // closed when no readable frame is left
 }
 
 func newKeptFrames(dataDir string) (*keptFrames, error) {
-	k := &keptFrames{dir: filepath.Join(dataDir, "kept")}
+	k := &keptFrames{dir: filepath.Join(dataDir, "kept"), drained: make(chan struct{})}
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("kept frames: %w", err)
 	}
@@ -44,7 +48,7 @@ func (k *keptFrames) keep(data []byte) error {
 	if err != nil {
 		return fmt.Errorf("kept frames: %w", err)
 	}
-	for ; len(files) > 0 && size+int64(len(data)) > maxKept; files = files[1:] {
+	for ; len(files) > 0 && (size+int64(len(data)) > maxKept || len(files) >= maxKeptFiles); files = files[1:] {
 		size -= fileSize(files[0])
 		if err := os.Remove(files[0]); err != nil {
 			return fmt.Errorf("kept frames: %w", err)
@@ -93,10 +97,13 @@ func (k *keptFrames) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 			}
 			msg := message.NewMessage(filepath.Base(path), data)
 			msg.SetContext(ctx)
-			if acked, _ := offer(ctx, out, msg); acked {
-				_ = os.Remove(path) // found again by the next start, and then a duplicate
+			acked, _ := offer(ctx, out, msg)
+			if !acked {
+				return // ctx has ended
 			}
+			_ = os.Remove(path) // found again by the next start, and then a duplicate
 		}
+		close(k.drained)
 		<-ctx.Done()
 	}()
 	return out, nil
@@ -104,3 +111,34 @@ func (k *keptFrames) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 
 // Close implements message.Subscriber.
 func (k *keptFrames) Close() error { return nil }
+
+// afterKept decorates a subscriber: what it brings waits until the kept frames, which came before, are through.
+type afterKept struct {
+	message.Subscriber
+	kept *keptFrames
+}
+
+// Subscribe implements message.Subscriber.
+func (a afterKept) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	in, err := a.Subscriber.Subscribe(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan *message.Message)
+	go func() { // ends with ctx
+		defer close(out)
+		select {
+		case <-a.kept.drained:
+		case <-ctx.Done():
+			return
+		}
+		for msg := range in {
+			select {
+			case out <- msg:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return out, nil
+}
