@@ -8,7 +8,7 @@ import (
 
 const (
 	backoffMin = 100 * time.Millisecond
-	backoffMax = 30 * time.Second
+	backoffMax = 5 * time.Second
 )
 
 // backoff is the wait before the next attempt: it doubles, with jitter, so that what failed together does not return together.

@@ -41,6 +41,8 @@ type delivery struct {
 	maxQoS    byte
 	epoch     uint64
 	lane      *lanes.Lane
+	limits    lanes.Limits
+	drained   context.Context // ends when the node stops and has drained: what is still under way then is given up
 	transport message.Publisher
 	limit     func() int // largest frame the transport takes, 0 when unknown
 	dead      *deadLetters
@@ -210,6 +212,7 @@ func capQoS(batch []frame.Message, maxQoS byte) []frame.Message {
 func (d *delivery) attempt(ctx context.Context, uuid string, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	defer context.AfterFunc(d.drained, cancel)()
 	msg := message.NewMessage(uuid, data)
 	msg.SetContext(ctx)
 	return d.transport.Publish(d.topic, msg)

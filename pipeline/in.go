@@ -64,12 +64,14 @@ func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store,
 	return &in{node: cfg.Node, id: id, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, dead: dead, kept: kept, log: log}, nil
 }
 
+// maxBatchBytes bounds what opened frames hold in memory beside the one that is being opened.
+const maxBatchBytes = 4 << 20
+
 // handle is the in-router's handler. It takes a run of frames: what they bring goes to the broker together, so that many small
 // frames cost one exchange with it. An error means that the run must come again.
 func (n *in) handle(run *message.Message) error {
+	b := batch{marks: make(map[foreignLane]uint64)}
 	ctx := context.WithoutCancel(run.Context()) // what was begun may finish while the router closes
-	var batch []*message.Message
-	marks := make(map[foreignLane]uint64) // how far the run takes each lane
 	for _, msg := range runOf(run) {
 		f, origin, err := n.open(msg.Payload)
 		if err != nil {
@@ -79,20 +81,41 @@ func (n *in) handle(run *message.Message) error {
 			continue
 		}
 		n.bytes.Add(uint64(len(msg.Payload)))
-		if last := len(f.Messages) - 1; last >= 0 {
-			from := foreignLane{origin, f.Lane, f.Epoch}
-			batch = n.accept(ctx, batch, from, max(marks[from], n.done(from)), f.Messages)
-			marks[from] = max(marks[from], f.Messages[last].Seq)
+		n.accept(ctx, &b, origin, f)
+		if b.bytes >= maxBatchBytes {
+			if err := n.handOver(ctx, &b); err != nil {
+				return err
+			}
 		}
 	}
-	if len(batch) > 0 {
-		if err := n.publish(ctx, batch); err != nil {
+	return n.handOver(ctx, &b)
+}
+
+// batch is what some frames bring.
+type batch struct {
+	messages []*message.Message
+	bytes    int
+	marks    map[foreignLane]uint64 // how far it takes each lane
+}
+
+// foreignLane is a lane of another node.
+type foreignLane struct {
+	origin      string
+	lane, epoch uint64
+}
+
+// handOver hands a batch to the broker, remembers that, and empties it.
+func (n *in) handOver(ctx context.Context, b *batch) error {
+	if len(b.messages) > 0 {
+		if err := n.publish(ctx, b.messages); err != nil {
 			return err
 		}
 	}
-	for from, seq := range marks {
+	for from, seq := range b.marks {
 		n.store.SetDone(from.origin, from.lane, from.epoch, seq)
 	}
+	clear(b.marks)
+	b.messages, b.bytes = nil, 0
 	return nil
 }
 
@@ -124,18 +147,6 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 	return nil
 }
 
-// foreignLane is a lane of another node.
-type foreignLane struct {
-	origin      string
-	lane, epoch uint64
-}
-
-// done returns the last sequence number of the lane that the broker has answered for, or 0.
-func (n *in) done(from foreignLane) uint64 {
-	seq, _ := n.store.Done(from.origin, from.lane, from.epoch)
-	return seq
-}
-
 func (n *in) open(data []byte) (*frame.Frame, string, error) {
 	e, err := frame.Parse(data)
 	if err != nil {
@@ -146,7 +157,7 @@ func (n *in) open(data []byte) (*frame.Frame, string, error) {
 	}
 	p := n.peers[e.Origin]
 	if p == nil {
-		return nil, "", frame.ErrStranger
+		return nil, "", fmt.Errorf("%w: it says it is from %q", frame.ErrStranger, e.Origin)
 	}
 	f, err := e.Open(n.id, n.node, p.Key)
 	return f, e.Origin, err
@@ -179,34 +190,45 @@ func (n *in) refuse(msg *message.Message, err error) error {
 	return nil
 }
 
-// accept appends what of a frame is for the broker: not handed over before, and asked for. Handed over means that the broker has
-// answered (everything up to done), or, for QoS 2, that the packet is in flight and its session kept on disk.
-func (n *in) accept(ctx context.Context, batch []*message.Message, from foreignLane, done uint64, messages []frame.Message) []*message.Message {
-	for i := range messages {
-		m := &messages[i]
+// accept adds to the batch what of a frame is for the broker: not handed over before, and asked for. Handed over means that the
+// broker has answered (everything up to the lane's mark), or, for QoS 2, that the packet is in flight and its session kept on disk.
+func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame) {
+	from := foreignLane{origin, f.Lane, f.Epoch}
+	done, _ := n.store.Done(origin, f.Lane, f.Epoch)
+	done = max(done, b.marks[from])
+	for i := range f.Messages {
+		m := &f.Messages[i]
 		if m.Seq <= done {
 			n.refused.add(refusedReplayed, 1)
 			continue
 		}
-		sub := n.subscription(from.origin, m.Topic)
-		if sub == nil {
-			n.refused.add(refusedUnwanted, 1)
-			continue
+		b.marks[from] = m.Seq
+		if msg := n.admit(ctx, from, m); msg != nil {
+			b.messages = append(b.messages, msg)
+			b.bytes += len(m.Payload)
 		}
-		topic := sub.AddPrefix + m.Topic
-		if matching.ValidateTopic(topic) != nil {
-			n.refused.add(refusedTopic, 1)
-			continue
-		}
-		uuid := lanes.ID{Origin: from.origin, Lane: from.lane, Epoch: from.epoch, Seq: m.Seq}.String()
-		qos := min(m.QoS, sub.MaxQoS)
-		if qos == 2 && n.store.Handed(uuid) {
-			n.refused.add(refusedReplayed, 1)
-			continue
-		}
-		batch = append(batch, published(ctx, uuid, topic, qos, m))
 	}
-	return batch
+}
+
+// admit returns the message as it is published here, or nil if it is not.
+func (n *in) admit(ctx context.Context, from foreignLane, m *frame.Message) *message.Message {
+	sub := n.subscription(from.origin, m.Topic)
+	if sub == nil {
+		n.refused.add(refusedUnwanted, 1)
+		return nil
+	}
+	topic := sub.AddPrefix + m.Topic
+	if matching.ValidateTopic(topic) != nil {
+		n.refused.add(refusedTopic, 1)
+		return nil
+	}
+	uuid := lanes.ID{Origin: from.origin, Lane: from.lane, Epoch: from.epoch, Seq: m.Seq}.String()
+	qos := min(m.QoS, sub.MaxQoS)
+	if qos == 2 && n.store.Handed(uuid) {
+		n.refused.add(refusedReplayed, 1)
+		return nil
+	}
+	return published(ctx, uuid, topic, qos, m)
 }
 
 // subscription returns the first of this node's subscriptions that asks for the topic of that peer.

@@ -44,19 +44,23 @@ type Node struct {
 	directories []*directory
 	out         *out
 	deliveries  []*delivery
+	orphans     []*lanes.Lane
 	in          *in
 	dead        *deadLetters
 
 	outRouter, deliverRouter, inRouter *router
 	running                            []func() error // how to stop what was started: last first
+	drained                            context.Context
+	endDrain                           context.CancelFunc
 }
 
 // New assembles a node of its parts, which it starts and stops.
 func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, log *slog.Logger) (*Node, error) {
 	n := &Node{
 		cfg: cfg, id: id, store: store, broker: broker, transports: ts, log: log,
-		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker},
+		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker, log: log},
 	}
+	n.drained, n.endDrain = context.WithCancel(context.Background())
 	peers, err := newPeers(cfg.Peers)
 	if err != nil {
 		return nil, err
@@ -76,7 +80,7 @@ func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, t
 			return nil, err
 		}
 	}
-	n.removeOrphans()
+	n.keepOrphans()
 	return n, nil
 }
 
@@ -118,7 +122,7 @@ func (n *Node) buildDeliveries(r *route, peers []*peer) error {
 	for i, lane := range r.lanes {
 		d := &delivery{
 			node: n.cfg.Node, id: n.id, via: r.To, topic: transports.Broadcast, maxQoS: r.QoS, epoch: n.store.Epoch(),
-			lane: lane, transport: publisher, limit: limit, dead: n.dead, log: n.log.With("lane", lane.Name()),
+			lane: lane, limits: r.Queue, drained: n.drained, transport: publisher, limit: limit, dead: n.dead, log: n.log.With("lane", lane.Name()),
 		}
 		if r.Mode == Direct {
 			d.to, d.topic, d.interests = peers[i], transports.Direct(peers[i].On(r.To)), r.interests
@@ -149,16 +153,25 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 			continue
 		}
 		for _, topic := range []string{transports.Inbox, transports.Feed} {
-			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, gather{lent{sub}}, n.in.handle)
+			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, gather{afterKept{lent{sub}, kept}}, n.in.handle)
 		}
 	}
 	return nil
 }
 
-// removeOrphans drops the lanes of routes and peers that are no longer configured.
-func (n *Node) removeOrphans() {
+// orphanAge is how long the messages of a lane are kept whose route or peer is no longer configured.
+const orphanAge = 7 * 24 * time.Hour
+
+// keepOrphans removes the lanes of routes and peers that are no longer configured, but for those that hold messages: a name
+// may have been mistyped, and then the next start finds them again.
+func (n *Node) keepOrphans() {
 	for _, name := range n.store.Orphans() {
-		n.log.Warn("lane removed: its route or peer is no longer in the configuration", "lane", name)
+		lane := n.store.Lane(name, lanes.Limits{Age: orphanAge})
+		if queued := lane.Stats().Depth; queued > 0 {
+			n.log.Warn("lane has messages but no route and peer in the configuration; they are kept for 7 days, in case its name comes back", "lane", name, "queued", queued)
+			n.orphans = append(n.orphans, lane)
+			continue
+		}
 		n.store.Remove(name)
 	}
 }
@@ -247,6 +260,10 @@ func (n *Node) startRouter(ctx context.Context, r *router, died func(error)) err
 func (n *Node) Stop(context.Context) error {
 	errs := []error{n.outRouter.stop()}
 	n.drain()
+	n.endDrain()
+	if b, ok := n.broker.(transports.Abandoner); ok {
+		b.Abandon()
+	}
 	for _, stop := range slices.Backward(n.running) {
 		errs = append(errs, stop())
 	}
@@ -257,12 +274,17 @@ func (n *Node) Stop(context.Context) error {
 // drainTime is how long a stopping node goes on emptying its lanes, for the sake of the QoS 0 messages, which are in memory only.
 const drainTime = 3 * time.Second
 
-// drain waits until the lanes are empty or drainTime is over.
+// drain waits until the lanes whose transport is up are empty, or drainTime is over.
 func (n *Node) drain() {
 	deadline := time.Now().Add(drainTime)
 	for _, d := range n.deliveries {
-		for d.lane.Stats().Depth > 0 && time.Now().Before(deadline) {
+		for d.lane.Stats().Depth > 0 && n.isUp(d.via) && time.Now().Before(deadline) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}
+}
+
+func (n *Node) isUp(transport string) bool {
+	r, ok := n.transports[transport].(transports.Reporter)
+	return !ok || r.Report().State == transports.Up
 }

@@ -220,8 +220,8 @@ func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *l
 	}
 	return &delivery{
 		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], interests: in, topic: transports.Direct("bob"), maxQoS: 1, epoch: store.Epoch(),
-		lane: store.Lane("r/bob", lanes.Limits{}), transport: network, limit: func() int { return limit },
-		dead: &deadLetters{sink: broker}, log: slog.New(slog.DiscardHandler),
+		lane: store.Lane("r/bob", lanes.Limits{}), transport: network, drained: t.Context(), limit: func() int { return limit },
+		dead: &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, log: slog.New(slog.DiscardHandler),
 	}, store
 }
 
@@ -331,7 +331,7 @@ func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, &deadLetters{sink: broker}, kept, slog.New(slog.DiscardHandler))
+	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, kept, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,4 +469,91 @@ func TestSourceSubscribesToADisjointCoverWithTheHighestQoS(t *testing.T) {
 	if len(got) != 2 || got["doors/#"] != 2 || got["alarms/+"] != 2 {
 		t.Errorf("subscribes to %v", got)
 	}
+}
+
+// A relay without a clock of its own may start in the past: what it announces must still be newer than what it announced before.
+func TestAnnouncedVersionsGrowThoughTheClockGoesBack(t *testing.T) {
+	d := &directory{interests: testInterests(t, t.TempDir())}
+	var last uint64
+	for _, clock := range []uint64{1000, 2000, 5, 5, 1999, 3000} {
+		version, err := d.newVersion(clock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if version <= last || version < clock {
+			t.Fatalf("version %d after %d at %d", version, last, clock)
+		}
+		last = version
+	}
+}
+
+// A broker that hangs up on large packets refuses the letter about one as well: the lane goes on all the same.
+func TestDeadLetterThatTheBrokerRefusesGoesWithoutItsPayload(t *testing.T) {
+	limit := 1000
+	broker := &wire{}
+	broker.refuse = func(body []byte) error {
+		if len(body) > limit {
+			return &transports.Refused{Reason: "the broker hung up"}
+		}
+		return nil
+	}
+	dead := &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}
+	letter := deadLetter{Reason: "too large", Topic: "t", Payload: make([]byte, 5000)}
+	if err := dead.publish(t.Context(), letter); err != nil {
+		t.Fatal(err)
+	}
+	var got deadLetter
+	if err := json.Unmarshal(broker.got[0].Payload, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Payload != nil || got.Bytes != 5000 {
+		t.Errorf("letter %+v", got)
+	}
+	limit = 0
+	if err := dead.publish(t.Context(), letter); err != nil {
+		t.Errorf("a letter that is refused altogether: %v", err)
+	}
+}
+
+func TestKeptFramesAreBoundedInNumber(t *testing.T) {
+	kept, err := newKeptFrames(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range maxKeptFiles + 5 {
+		if err := kept.keep([]byte("wf\x09")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files, _, _ := kept.list(); len(files) != maxKeptFiles {
+		t.Errorf("%d files kept, want %d", len(files), maxKeptFiles)
+	}
+}
+
+func TestWhatTransportsBringWaitsForTheKeptFrames(t *testing.T) {
+	kept, err := newKeptFrames(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.keep(runOf(fromAlice(t, &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}))[0].Payload); err != nil {
+		t.Fatal(err)
+	}
+	in := make(fromChannel, 1)
+	in <- message.NewMessage("later", nil)
+	later, err := afterKept{in, kept}.Subscribe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := kept.Subscribe(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frame := receive(t, first)
+	select {
+	case <-later:
+		t.Fatal("a later frame came first")
+	default:
+	}
+	frame.Ack()
+	receive(t, later)
 }

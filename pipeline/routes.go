@@ -112,7 +112,7 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 }
 
 func (a *addressing) direct(dst []*lanes.Lane, r *route, topic string) []*lanes.Lane {
-	a.wanted = r.interests.view.Load().wants.AppendMatch(a.wanted[:0], topic)
+	a.wanted = a.views[slices.Index(a.interests, r.interests)].wants.AppendMatch(a.wanted[:0], topic)
 	for _, p := range a.wanted {
 		if a.served[p] != a.round {
 			a.served[p] = a.round

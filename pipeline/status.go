@@ -32,13 +32,14 @@ type PeerStatus struct {
 	Known     bool     `json:"known"`             // its profile has been seen
 	ListsUs   bool     `json:"lists_us"`          // it lists this node as a peer; until it does nothing is sent to it
 	Filters   []string `json:"filters,omitempty"` // what it wants from this node
+	Problem   string   `json:"problem,omitempty"` // what is wrong with its last announcement
 }
 
 // LaneStatus is a lane's account, with the state of its deliveries.
 type LaneStatus struct {
 	Name      string    `json:"name"` // "route/peer", or "route/*" for a broadcast
 	Transport string    `json:"transport"`
-	State     string    `json:"state"` // "idle", "moving" or "waiting"
+	State     string    `json:"state"` // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
 	Error     string    `json:"error,omitempty"` // of the last attempt
 	Frames    uint64    `json:"frames"`          // published since the start
@@ -80,7 +81,14 @@ func (n *Node) Status() Status {
 		s.Peers = append(s.Peers, n.peerStatus(p)...)
 	}
 	for _, d := range n.deliveries {
-		s.Lanes = append(s.Lanes, d.status())
+		l := d.status()
+		s.Lanes = append(s.Lanes, l)
+		if d.limits.WhenFull == lanes.Block && l.Bytes >= d.limits.Bytes*9/10 {
+			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
+		}
+	}
+	for _, lane := range n.orphans {
+		s.Lanes = append(s.Lanes, LaneStatus{Name: lane.Name(), State: "orphaned", Stats: lane.Stats()})
 	}
 	return s
 }
@@ -99,7 +107,7 @@ func (s *Status) addProblem(what string, r Report) {
 func (n *Node) peerStatus(p Peer) []PeerStatus {
 	var all []PeerStatus
 	for _, d := range n.directories {
-		s := PeerStatus{Name: p.Name, Transport: d.interests.transport}
+		s := PeerStatus{Name: p.Name, Transport: d.interests.transport, Problem: d.interests.problem(p.Name)}
 		if prof := d.interests.of(p.Name); prof != nil {
 			s.Known, s.ListsUs, s.Filters = true, prof.Listed, prof.Filters
 		}

@@ -100,6 +100,12 @@ type Directory interface {
 	Watch(ctx context.Context) (<-chan Announcement, error)
 }
 
+// Abandoner is a broker's session that can be told not to wait for a broker that is away.
+type Abandoner interface {
+	// Abandon makes what waits for a connection, now or later, give up at once with an error, as long as there is none.
+	Abandon()
+}
+
 // State of a transport's or a broker's connection.
 type State string
 
