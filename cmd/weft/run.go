@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -41,11 +42,28 @@ starts anew with the new file; what is queued stays queued.`,
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
-			for file != nil && err == nil {
-				file, err = runNode(cmd.Context(), g.config, file, hangup, log)
-			}
-			return err
+			return runNodes(cmd.Context(), g.config, file, hangup, log)
 		},
+	}
+}
+
+// errNotStarted says that a node could not be started, and that nothing of it is left running.
+var errNotStarted = errors.New("the node cannot start")
+
+// runNodes runs one node after the other, each with a changed file. Where a new one cannot start, the one before it goes on.
+func runNodes(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) error {
+	var before *configs.File
+	for {
+		next, err := runNode(ctx, path, file, hangup, log)
+		switch {
+		case errors.Is(err, errNotStarted) && before != nil:
+			log.Error("the new configuration cannot be started, the node goes on with the one before", "error", err)
+			file, before = before, nil
+		case err != nil || next == nil:
+			return err
+		default:
+			file, before = next, file
+		}
 	}
 }
 
@@ -53,12 +71,12 @@ starts anew with the new file; what is queued stays queued.`,
 func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) (next *configs.File, err error) {
 	app := newApp(file, log)
 	if err := app.Err(); err != nil {
-		return nil, dig.RootCause(err) // what fx says around it is about functions
+		return nil, fmt.Errorf("%w: %w", errNotStarted, dig.RootCause(err)) // what fx says around it is about functions
 	}
 	startCtx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := app.Start(startCtx); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
 	next, err = await(ctx, path, app, hangup, log)
