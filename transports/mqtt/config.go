@@ -81,6 +81,16 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// address is the URL without what may be secret in it.
+func (c *Config) address() string {
+	u, err := url.Parse(c.URL)
+	if err != nil {
+		return "" // Validate has refused it
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
+}
+
 // clientID returns the client identifier and whether its session is clean.
 func (c *Config) clientID() (id string, clean bool) {
 	if c.ClientID != "" {

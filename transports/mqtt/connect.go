@@ -48,7 +48,7 @@ func (s *Session) run() {
 			return
 		}
 		s.setState(transports.Connecting, err.Error())
-		s.log.Warn("no broker connection", "error", err)
+		s.log.Warn("no broker connection", "url", s.cfg.address(), "error", err)
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2+1)):
 		case <-s.ctx.Done():
@@ -88,6 +88,9 @@ func (s *Session) handshake(l *link, bit *bridge) (*packets.ConnackPacket, error
 	if err := s.connectPacket(!bit.refused).Write(l.conn); err != nil {
 		return nil, fmt.Errorf("connect broker: %w", err)
 	}
+	if first, err := l.r.Peek(1); err == nil && first[0] != packets.Connack<<4 {
+		return nil, errors.New("connect broker: what answers there is not an MQTT broker, check host and port") // [MQTT-3.2.0-1]
+	}
 	answer, err := packets.ReadPacket(l.r)
 	if err != nil {
 		if bit.cut++; errors.Is(err, io.EOF) && !bit.accepted && bit.cut >= bridgeAttempts {
@@ -95,10 +98,8 @@ func (s *Session) handshake(l *link, bit *bridge) (*packets.ConnackPacket, error
 		}
 		return nil, fmt.Errorf("connect broker: no CONNACK: %w", err)
 	}
-	ack, ok := answer.(*packets.ConnackPacket)
+	ack := answer.(*packets.ConnackPacket)
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("connect broker: answered with %T, not CONNACK", answer) // [MQTT-3.2.0-1]
 	case ack.ReturnCode == packets.ErrRefusedBadProtocolVersion && !bit.refused:
 		bit.refused = true
 		return nil, errors.New("broker refused the bridge bit: connecting without it, echoes are filtered here")
@@ -148,6 +149,7 @@ func (s *Session) serve(l *link, present, guard bool) error {
 	}
 	s.out.connected(l, present)
 	s.attach(l)
+	s.log.Info("broker up", "url", s.cfg.address())
 	s.connection.Go(l.flush)
 	readerDone := make(chan struct{})
 	s.connection.Go(func() {
