@@ -48,7 +48,7 @@ type brokerConn struct {
 	closeOne sync.Once
 
 	mu       sync.Mutex
-	resuming bool                // between CONNACK and the end of what mochi sends again
+	resuming bool                // until all that mochi sends again is there
 	resumed  map[uint16][]byte   // what it sends again
 	repeated map[uint16]struct{} // identifiers that were sent again and not answered
 }
@@ -73,7 +73,7 @@ func (c *brokerConn) Write(p []byte) (int, error) {
 }
 
 // passes reports whether a packet at QoS 1 or 2 is to be written now. mochi sends again in no order what a session has in
-// flight, mixed with what is new, and some of it twice: here it is put in order, and passes once.
+// flight, and a will that comes at that moment twice: here it is put in order, and passes once.
 func (c *brokerConn) passes(kind byte, id uint16, packet []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -29,9 +29,9 @@ func (h *persistHook) ID() string { return "weft-store" }
 func (h *persistHook) Provides(b byte) bool {
 	return slices.Contains([]byte{
 		mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect, mochi.OnClientExpired,
-		mochi.OnPacketRead, mochi.OnPacketEncode, mochi.OnPacketProcessed,
+		mochi.OnPacketRead, mochi.OnPacketProcessed,
 		mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnRetainMessage, mochi.OnRetainedExpired,
-		mochi.OnQosPublish, mochi.OnQosComplete, mochi.OnQosDropped,
+		mochi.OnQosPublish, mochi.OnQosDropped,
 		mochi.StoredClients, mochi.StoredSubscriptions, mochi.StoredInflightMessages, mochi.StoredRetainedMessages,
 	}, b)
 }
@@ -56,8 +56,8 @@ func (h *persistHook) put(key string, value encoding.BinaryMarshaler) {
 	h.store.put(key, data)
 }
 
-// OnSessionEstablish implements mochi's Hook. Until the CONNACK is written no packet of any client is processed: mochi
-// copies the session's state, and a message that came meanwhile would be lost.
+// OnSessionEstablish implements mochi's Hook. Until all that the session has in flight was sent again no packet of any
+// client is processed: mochi copies the session's state, and a message that came meanwhile would be lost or lose its place.
 func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	conn, ok := cl.Net.Conn.(*brokerConn)
 	if !ok {
@@ -66,14 +66,6 @@ func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	h.store.packets.Lock()
 	conn.release = sync.OnceFunc(h.store.packets.Unlock)
 	conn.resume()
-}
-
-// OnPacketEncode implements mochi's Hook.
-func (h *persistHook) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
-	if conn, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Connack && conn.release != nil {
-		conn.release()
-	}
-	return pk
 }
 
 // OnSessionEstablished implements mochi's Hook.
@@ -90,6 +82,7 @@ func (h *persistHook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 	})
 	if conn, ok := cl.Net.Conn.(*brokerConn); ok {
 		conn.resumeDone(func(id uint16) uint64 { return h.store.order(inflightKey(cl.ID, id)) })
+		conn.release()
 	}
 }
 
@@ -117,9 +110,13 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 		h.store.packets.RUnlock()
 		return pk, packets.ErrRejectPacket
 	}
-	switch pk.FixedHeader.Type {
-	case packets.Puback, packets.Pubrec, packets.Pubcomp:
+	kind := pk.FixedHeader.Type
+	if kind == packets.Puback || kind == packets.Pubrec || kind == packets.Pubcomp {
 		conn.answered(pk.PacketID)
+	}
+	if kind == packets.Puback || kind == packets.Pubrel || kind == packets.Pubcomp {
+		// Not in OnQosComplete: by then mochi may have given the identifier to another message.
+		h.store.delete(inflightKey(cl.ID, pk.PacketID))
 	}
 	conn.link.hold(true)
 	return pk, nil
@@ -218,15 +215,10 @@ func stored(pk packets.Packet, kind, client string) storage.Message {
 	}
 }
 
-// OnQosComplete implements mochi's Hook.
-func (h *persistHook) OnQosComplete(cl *mochi.Client, pk packets.Packet) {
-	h.store.delete(inflightKey(cl.ID, pk.PacketID))
-}
-
 // OnQosDropped implements mochi's Hook. What a connection gives up because another has taken its session over lives on.
 func (h *persistHook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() {
-		h.OnQosComplete(cl, pk)
+		h.store.delete(inflightKey(cl.ID, pk.PacketID))
 	}
 }
 
