@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 
@@ -21,8 +23,10 @@ type recent struct {
 	last  []plugins.Message
 }
 
-// maxRecent is how many topics a site's part of the view has room for.
-const maxRecent = 6
+const (
+	maxRecent = 6  // topics that a site's part of the view shows at most
+	minWidth  = 40 // characters of a terminal that the view makes sense on
+)
 
 func (r *recent) add(m plugins.Message) {
 	r.mu.Lock()
@@ -45,33 +49,73 @@ func (r *recent) snapshot() (uint64, []plugins.Message) {
 	return r.count, append([]plugins.Message(nil), r.last...)
 }
 
-// view shows the sites once a second: on a terminal in place, elsewhere one line after the other.
+// view shows the sites once a second: on a terminal in place, below the invitation, elsewhere and on a terminal without room
+// for it one line after the other.
 type view struct {
 	out   io.Writer
 	sites []*demoSite
 }
 
+// size of a terminal, in characters; zero when there is none.
+type size struct{ width, height int }
+
 func (v view) run(ctx context.Context) {
-	file, ok := v.out.(*os.File)
-	inPlace := ok && term.IsTerminal(int(file.Fd()))
-	if !inPlace {
-		fmt.Fprint(v.out, v.invitation())
-	}
+	now := v.size()
+	fmt.Fprint(v.out, v.invitation())
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	before := make([]uint64, len(v.sites))
+	drawn := 0 // lines of the page on the terminal
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if inPlace {
-			fmt.Fprint(v.out, "\x1b[H\x1b[2J"+v.invitation()+v.page(before))
-		} else {
-			fmt.Fprintln(v.out, v.line(before))
+		if s := v.size(); s != now { // the terminal has moved what was drawn
+			now, drawn = s, 0
+			fmt.Fprint(v.out, "\x1b[H\x1b[2J"+v.invitation())
+		}
+		page := v.page(before, now)
+		if page == nil {
+			fmt.Fprintln(v.out, now.cut(v.line(before)))
+			continue
+		}
+		if drawn > 0 {
+			fmt.Fprintf(v.out, "\x1b[%dA\x1b[J", drawn)
+		}
+		fmt.Fprintln(v.out, strings.Join(page, "\n"))
+		drawn = len(page)
+	}
+}
+
+func (v view) size() (s size) {
+	if file, ok := v.out.(*os.File); ok {
+		s.width, s.height, _ = term.GetSize(int(file.Fd())) // zero where it is no terminal
+	}
+	return s
+}
+
+// cut makes a line fit the terminal: one that wraps would take two. What could move the cursor is shown as a dot.
+func (s size) cut(line string) string {
+	if s.width == 0 {
+		return line
+	}
+	runes := []rune(line)
+	for i, r := range runes {
+		if !unicode.IsPrint(r) {
+			runes[i] = '.'
 		}
 	}
+	return string(runes[:min(len(runes), s.width-1)])
+}
+
+// rows is how many lines of the terminal a text takes.
+func (s size) rows(text string) (n int) {
+	for line := range strings.Lines(text) {
+		n += 1 + max(0, utf8.RuneCountInString(strings.TrimSuffix(line, "\n"))-1)/s.width
+	}
+	return n
 }
 
 // invitation says what to do in another terminal.
@@ -81,38 +125,61 @@ func (v view) invitation() string {
 		weft = "weft"
 	}
 	alice, bob := v.sites[0], v.sites[1]
-	return fmt.Sprintf(`Two sites are running; Ctrl-C stops them. In another terminal, watch bob's broker:
-
+	return fmt.Sprintf(`Two sites are running; Ctrl-C stops them. In another terminal watch bob's broker,
   %[1]s sub --url %[3]s -t 'hello/#' -v
-
-and in a third one publish at alice's, and see it arrive:
-
+in a third one publish at alice's and see it arrive,
   %[1]s pub --url %[2]s -t hello/bob -m 'hello from alice'
-
-How alice's node is:
-
+and see how alice's node is:
   %[1]s status --address %[4]s
 
 `, weft, alice.broker, bob.broker, alice.admin)
 }
 
-// page is the whole view. It puts into before how many messages each site has seen.
-func (v view) page(before []uint64) string {
-	var b strings.Builder
-	for i, s := range v.sites {
-		count, last := s.seen.snapshot()
-		status := s.node.Status()
-		fmt.Fprintf(&b, "%-6s %4d messages/s at the broker, %d in all, %d of them from peers\n", s.name, count-before[i], count, status.Incoming.Delivered)
-		before[i] = count
-		for _, l := range status.Lanes {
-			fmt.Fprintf(&b, "  lane %-16s %-8s queued %-5d sent %-7d in %d frames\n", l.Name, l.State, l.Depth, l.Delivered, l.Frames)
-		}
-		for _, m := range last {
-			fmt.Fprintf(&b, "  %-18s %s\n", m.Topic, m.Payload)
-		}
-		b.WriteByte('\n')
+// page is the whole view in lines that fit the terminal, or nil if it has no room for them. It puts into before how many
+// messages each site has seen.
+func (v view) page(before []uint64, s size) []string {
+	if s.width < minWidth {
+		return nil
 	}
-	return b.String()
+	var heads [][]string
+	used := 0
+	counts := make([]uint64, len(v.sites))
+	for i, site := range v.sites {
+		counts[i], _ = site.seen.snapshot()
+		heads = append(heads, site.head(counts[i]-before[i], counts[i]))
+		used += len(heads[i]) + 1
+	}
+	room := s.height - 1 - used
+	if room < 0 {
+		return nil
+	}
+	if below := room - s.rows(v.invitation()); below >= len(v.sites) { // else the invitation scrolls away
+		room = below
+	}
+	copy(before, counts)
+	var lines []string
+	for i, site := range v.sites {
+		lines = append(lines, heads[i]...)
+		_, last := site.seen.snapshot()
+		for _, m := range last[max(0, len(last)-room/len(v.sites)):] {
+			lines = append(lines, fmt.Sprintf("  %-18s %s", m.Topic, m.Payload))
+		}
+		lines = append(lines, "")
+	}
+	for i := range lines {
+		lines[i] = s.cut(lines[i])
+	}
+	return lines
+}
+
+// head is what the page says of a site above its messages.
+func (s *demoSite) head(rate, count uint64) []string {
+	status := s.node.Status()
+	lines := []string{fmt.Sprintf("%-6s %4d messages/s at the broker, %d in all, %d from peers", s.name, rate, count, status.Incoming.Delivered)}
+	for _, l := range status.Lanes {
+		lines = append(lines, fmt.Sprintf("  lane %-16s %-8s queued %-5d sent %-7d in %d frames", l.Name, l.State, l.Depth, l.Delivered, l.Frames))
+	}
+	return lines
 }
 
 // line is the view in one line.
