@@ -237,7 +237,7 @@ func (d *decoder) refine(text, tag string) (string, error) {
 	}
 	switch tag {
 	case "address":
-		return text, checkAddress(text)
+		return text, CheckAddress(text)
 	case "path":
 		return resolve(d.dir, text), nil
 	case "file":

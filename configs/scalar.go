@@ -97,8 +97,8 @@ func parseSize(text string) (int64, error) {
 	return int64(n) * unit, nil
 }
 
-// checkAddress says what is wrong with an address to listen on.
-func checkAddress(text string) error {
+// CheckAddress says what is wrong with an address to listen on, HOST:PORT.
+func CheckAddress(text string) error {
 	_, port, err := net.SplitHostPort(text)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)

@@ -41,7 +41,7 @@ type LaneStatus struct {
 	Transport string    `json:"transport"`
 	State     string    `json:"state"` // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
-	Error     string    `json:"error,omitempty"` // of the last attempt
+	Error     string    `json:"error,omitempty"` // why it waits
 	Frames    uint64    `json:"frames"`          // published since the start
 	SentBytes uint64    `json:"sent_bytes"`      // of those frames
 	lanes.Stats
@@ -82,6 +82,9 @@ func (n *Node) Status() Status {
 	}
 	for _, d := range n.deliveries {
 		l := d.status()
+		if r, ok := s.Transports[l.Transport]; ok && l.Depth > 0 && r.State != transports.Up {
+			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r)
+		}
 		s.Lanes = append(s.Lanes, l)
 		if d.limits.WhenFull == lanes.Block && l.Bytes >= d.limits.Bytes*9/10 {
 			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
@@ -97,11 +100,15 @@ func (s *Status) addProblem(what string, r Report) {
 	if r.State == transports.Up {
 		return
 	}
-	problem := what + " is " + string(r.State)
+	s.Problems = append(s.Problems, problem(what, r))
+}
+
+func problem(what string, r Report) string {
+	text := what + " is " + string(r.State)
 	if r.Detail != "" {
-		problem += ": " + r.Detail
+		text += ": " + r.Detail
 	}
-	s.Problems = append(s.Problems, problem)
+	return text
 }
 
 func (n *Node) peerStatus(p Peer) []PeerStatus {

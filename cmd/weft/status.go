@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/plugins"
 )
@@ -41,6 +42,9 @@ It exits with status 1 when the node has a problem.`,
 				if address = file.Admin.Listen; address == "" {
 					return fmt.Errorf("%s: no admin address; add admin: {listen: 127.0.0.1:9883} and start the node again", g.config)
 				}
+			}
+			if err := configs.CheckAddress(address); err != nil {
+				return usageError{fmt.Errorf("--address: %w", err)}
 			}
 			body, err := fetchStatus(cmd.Context(), address)
 			if err != nil {
@@ -101,16 +105,22 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 		printLane(w, &s.Lanes[i])
 	}
 	fmt.Fprintf(w, "out\t%d taken\t%d of them wanted by nobody, %d dead letters\n", s.Outgoing.Taken, s.Outgoing.Unwanted, s.Outgoing.DeadLetters)
-	fmt.Fprintf(w, "in\t%d delivered\t%s\n", s.Incoming.Delivered, reasons("refused", s.Incoming.Refused))
+	fmt.Fprintf(w, "in\t%d delivered", s.Incoming.Delivered)
+	if refused := reasons("refused", s.Incoming.Refused); refused != "" {
+		fmt.Fprintf(w, "\t%s", refused)
+	}
+	fmt.Fprintln(w)
 	return w.Flush()
 }
 
 func printReport(w io.Writer, what string, r pipeline.Report) {
-	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects %s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, r.Detail)
+	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, because(r.Detail))
 }
 
 func wishes(p pipeline.PeerStatus) string {
 	switch {
+	case p.Problem != "":
+		return p.Problem
 	case !p.Known:
 		return "not heard of yet"
 	case !p.ListsUs:
@@ -122,14 +132,19 @@ func wishes(p pipeline.PeerStatus) string {
 }
 
 func printLane(w io.Writer, l *pipeline.LaneStatus) {
-	fmt.Fprintf(w, "lane %s\t%s\t%d queued (%d bytes), %d delivered%s", l.Name, l.State, l.Depth, l.Bytes, l.Delivered, reasons(", dropped", l.Dropped))
+	fmt.Fprintf(w, "lane %s\t%s\t%d queued (%d bytes), %d sent%s", l.Name, l.State, l.Depth, l.Bytes, l.Delivered, reasons(", dropped", l.Dropped))
 	if !l.Oldest.IsZero() {
 		fmt.Fprintf(w, ", oldest %s", time.Since(l.Oldest).Round(time.Second))
 	}
-	if l.Error != "" {
-		fmt.Fprintf(w, ": %s", l.Error)
+	fmt.Fprintln(w, because(l.Error))
+}
+
+// because puts a reason behind what it is the reason of, if there is one.
+func because(reason string) string {
+	if reason == "" {
+		return ""
 	}
-	fmt.Fprintln(w)
+	return ": " + reason
 }
 
 // reasons lists counts by reason after a word, or nothing where nothing was counted.

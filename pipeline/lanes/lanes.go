@@ -62,12 +62,12 @@ type Entry struct {
 
 // Stats is a lane's account of itself since the store was made. In = Delivered + Depth + the sum of Dropped, always.
 type Stats struct {
-	Depth     int               `json:"depth"`     // messages queued or in flight
-	InFlight  int               `json:"in_flight"` // of them, returned by Next and not yet acknowledged
-	Bytes     int64             `json:"bytes"`     // the Size of the queued and in-flight messages, QoS 0 included
-	Oldest    time.Time         `json:"oldest"`    // Time of the oldest message queued or in flight; zero if there is none
-	In        uint64            `json:"in"`        // messages that came to the lane
-	Delivered uint64            `json:"delivered"` // messages acknowledged
+	Depth     int               `json:"depth"`           // messages queued or in flight
+	InFlight  int               `json:"in_flight"`       // of them, returned by Next and not yet acknowledged
+	Bytes     int64             `json:"bytes"`           // the Size of the queued and in-flight messages, QoS 0 included
+	Oldest    time.Time         `json:"oldest,omitzero"` // Time of the oldest message queued or in flight; zero if there is none
+	In        uint64            `json:"in"`              // messages that came to the lane
+	Delivered uint64            `json:"delivered"`       // messages acknowledged
 	Dropped   map[string]uint64 `json:"dropped,omitempty"`
 }
 

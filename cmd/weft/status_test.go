@@ -1,0 +1,54 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
+)
+
+// servedStatus is the admin address of a node that has this status.
+func servedStatus(t *testing.T, s pipeline.Status) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(s) // the command's output shows whether it came
+	}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
+	down := pipeline.Report{State: transports.Connecting, Since: time.Now(), Detail: "no NATS server at 127.0.0.1:4222"}
+	address := servedStatus(t, pipeline.Status{
+		Node: "alice", Started: time.Now(),
+		Broker:     pipeline.Report{State: transports.Up, Since: time.Now()},
+		Transports: map[string]pipeline.Report{"hub": down},
+		Lanes: []pipeline.LaneStatus{
+			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},
+		},
+	})
+	got := run(t, "status", "--address", address)
+	require.Zero(t, got.status, got.err)
+	for line := range strings.Lines(got.out) {
+		require.Equal(t, strings.TrimRight(line, " \n"), strings.TrimSuffix(line, "\n"), "trailing blanks")
+	}
+	require.Contains(t, got.out, "0 reconnects: no NATS server at 127.0.0.1:4222\n")
+	require.Regexp(t, `lane doors/bob +waiting +2 queued \(90 bytes\), 7 sent: transport hub is connecting\n`, got.out)
+	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
+}
+
+func TestStatusWantsHostAndPort(t *testing.T) {
+	for _, address := range []string{"9883", "http://127.0.0.1:9883", "127.0.0.1:99883", "127.0.0.1"} {
+		got := run(t, "status", "--address", address)
+		require.Equal(t, 2, got.status, address)
+		require.Contains(t, got.err, "write HOST:PORT")
+	}
+}
