@@ -8,28 +8,16 @@ import (
 	"time"
 )
 
-// A sync of the disk has a price, which the records of its batch share. So under load, after a batch of busy records or more, the
-// next one waits for company.
-const (
-	busy    = 10
-	company = 2 * time.Millisecond
-)
-
 // writeBatches writes what callers have put together while the last write was under way, as long as the store is open.
 func (s *Store) writeBatches() {
 	flush := time.NewTicker(s.opts.FlushPeriod)
 	defer flush.Stop()
-	var next time.Time // when the next batch may follow
 	for {
 		select {
 		case <-s.kick:
-			time.Sleep(time.Until(next))
-			records, _ := s.commit(false) // whoever waits for the batch gets the error
-			if records >= busy {
-				next = time.Now().Add(company)
-			}
+			_ = s.commit(false) // whoever waits for the batch gets the error
 		case <-flush.C:
-			if _, err := s.commit(true); err != nil {
+			if err := s.commit(true); err != nil {
 				s.complain(err)
 			}
 		case <-s.stopWriting:
@@ -46,8 +34,8 @@ func (s *Store) complain(err error) {
 	}
 }
 
-// commit writes the batch that is being filled, and makes it visible or fails it. It returns how many records that were.
-func (s *Store) commit(flush bool) (records int, err error) {
+// commit writes the batch that is being filled, and makes it visible or fails it.
+func (s *Store) commit(flush bool) error {
 	s.mu.Lock()
 	if flush {
 		s.writeDirty()
@@ -55,7 +43,7 @@ func (s *Store) commit(flush bool) (records int, err error) {
 	b := s.pend
 	if !b.work {
 		s.mu.Unlock()
-		return 0, nil
+		return nil
 	}
 	end := b.base + int64(len(b.buf))
 	s.flying = b
@@ -63,7 +51,7 @@ func (s *Store) commit(flush bool) (records int, err error) {
 	s.spare = nil
 	s.mu.Unlock()
 
-	err = s.write(b)
+	err := s.write(b)
 
 	s.mu.Lock()
 	s.flying = nil
@@ -78,7 +66,7 @@ func (s *Store) commit(flush bool) (records int, err error) {
 	}
 	s.mu.Unlock()
 	close(b.done)
-	return b.records, b.err
+	return b.err
 }
 
 // write puts a batch on the disk: for good if somebody waits for it or the MQTT session depends on it.

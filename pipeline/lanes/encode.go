@@ -19,7 +19,6 @@ type batch struct {
 	items   []pending
 	ids     []uint16  // packet identifiers that it records
 	refused []refusal // counted already
-	records int       // in buf
 	work    bool      // there is something to write
 	sync    bool      // somebody waits for it
 	session bool      // it changes the MQTT session: never left in the kernel's memory alone
@@ -64,7 +63,6 @@ func (s *Store) state(t recordType, body func([]byte) []byte) {
 	start := len(b.buf)
 	b.buf = finish(body(begin(b.buf, t)), start, s.enc.seed)
 	b.work = true
-	b.records++
 }
 
 // encode writes a message's record, and before it what a reader needs to understand it.
@@ -85,7 +83,6 @@ func (s *Store) encode(it *pending, packetID uint16) {
 	start := len(b.buf)
 	b.buf = begin(b.buf, recMessage)
 	b.buf = finish(appendMessage(b.buf, &it.msg, it.set.id, packetID), start, s.enc.seed)
-	b.records++
 	it.end = b.base + int64(len(b.buf))
 	it.block = s.enc.block
 	it.block.pending++

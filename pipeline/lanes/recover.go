@@ -77,8 +77,7 @@ func (s *Store) recover() error {
 // beginBoot writes the boot's first segment.
 func (s *Store) beginBoot() error {
 	s.pend.work, s.pend.sync = true, true
-	_, err := s.commit(false)
-	return err
+	return s.commit(false)
 }
 
 // segmentNumbers lists the journal. Files that a crash left half made are removed.

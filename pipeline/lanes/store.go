@@ -124,7 +124,7 @@ func (s *Store) Close() error {
 	s.collector.Wait()
 	close(s.stopWriting)
 	s.writer.Wait()
-	_, err := s.commit(true)
+	err := s.commit(true)
 	if f := s.segs[len(s.segs)-1].file; f != nil {
 		err = errors.Join(err, f.Sync(), f.Close())
 	}
