@@ -76,7 +76,7 @@ func (s *Server) Start(ctx context.Context) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", s.listen)
 	if err != nil {
-		return fmt.Errorf("admin: %w", err)
+		return fmt.Errorf("admin.listen: %w; name an address that is free, or end what uses it", err)
 	}
 	s.addr = l.Addr()
 	s.log.Info("admin listens", "address", s.addr.String())

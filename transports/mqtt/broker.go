@@ -104,7 +104,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("built-in broker: %w", err), store.close())
+		return errors.Join(fmt.Errorf("built-in broker: embedded.listen: %w; name an address that is free, or end what uses it", err), store.close())
 	}
 	own := &brokerListener{Listener: listener, store: store}
 	persist := &persistHook{broker: b, store: store}

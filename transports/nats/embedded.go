@@ -52,6 +52,9 @@ func newServer(c Config, log *slog.Logger) (*server, error) {
 }
 
 func (s *server) start() error {
+	if err := s.probe(); err != nil {
+		return err
+	}
 	running, err := natsserver.NewServer(s.opts)
 	if err != nil {
 		return fmt.Errorf("embedded NATS server: %w", err)
@@ -66,6 +69,15 @@ func (s *server) start() error {
 	}
 	s.Server = running
 	return nil
+}
+
+// probe finds out whether the address can be listened on before the server does: its own error is about the server.
+func (s *server) probe() error {
+	l, err := net.Listen("tcp", s.listen)
+	if err != nil {
+		return fmt.Errorf("embedded.listen: %w; name an address that is free, or end what uses it", err)
+	}
+	return l.Close()
 }
 
 func (s *server) stop() {

@@ -86,5 +86,5 @@ func TestPortInUseIsAClearError(t *testing.T) {
 	alice.node.write()
 	alice.node.program.start()
 	require.Equal(t, 1, alice.node.exit(20*time.Second))
-	require.Contains(t, alice.node.output(), bob.node.admin+": bind: address already in use")
+	require.Contains(t, alice.node.output(), "admin.listen: listen tcp "+bob.node.admin+": bind: address already in use; name an address")
 }
