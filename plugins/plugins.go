@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/nats"
 )
 
 // builtIn is every type of transport that a configuration file may name: one line each.
@@ -86,10 +88,38 @@ func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 	return n
 }
 
-// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built.
+// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built, and
+// addresses that are listened on twice.
 func Check(file *configs.File) error {
 	log := slog.New(slog.DiscardHandler)
 	_, brokerErr := NewBroker(file, nil, log)
 	_, transportsErr := Transports(file, log)
-	return errors.Join(brokerErr, transportsErr)
+	return errors.Join(brokerErr, transportsErr, sameAddress(file))
+}
+
+// sameAddress names every address to listen on that an earlier key has given too.
+func sameAddress(file *configs.File) error {
+	type listener struct{ key, address string }
+	var all []listener
+	if b := file.Broker.(*Broker); b.Embedded != nil {
+		all = append(all, listener{"broker.embedded.listen", b.Embedded.Listen})
+	}
+	for _, t := range file.Transports {
+		if c, ok := t.Config.(*nats.Config); ok {
+			all = append(all, listener{"transports." + t.Name + ".embedded.listen", c.Embedded.Listen})
+		}
+	}
+	all = append(all, listener{"admin.listen", file.Admin.Listen})
+	var errs []error
+	keys := map[string]string{}
+	for _, l := range all {
+		switch first, twice := keys[l.address]; {
+		case l.address == "" || strings.HasSuffix(l.address, ":0"):
+		case twice:
+			errs = append(errs, file.Problem(l.key, fmt.Errorf("%q is the address of %s too; give each its own port", l.address, first)))
+		default:
+			keys[l.address] = l.key
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -112,6 +112,27 @@ func TestCheckReportsEveryErrorOfEveryFile(t *testing.T) {
 	require.Contains(t, got.err, seed+":2: transports.hub: nkey: ")
 }
 
+func TestCheckFindsWhatWouldStopAStart(t *testing.T) {
+	path := write(t, "weft.yaml", `node: alice
+broker: {embedded: {listen: "127.0.0.1:1883"}}
+admin: {listen: "127.0.0.1:1883"}
+`)
+	require.Zero(t, run(t, "id", "-c", path).status)
+	key := filepath.Join(filepath.Dir(path), "alice", "identity.key")
+	require.NoError(t, os.Chmod(key, 0o644))
+	got := run(t, "check", path)
+	require.Contains(t, got.err, path+`:3: admin.listen: "127.0.0.1:1883" is the address of broker.embedded.listen too`)
+	require.Contains(t, got.err, "data_dir: identity "+key+": mode 0644")
+	for _, url := range []string{"broker: {url: 'mqtt://h:99999'}", "transports: {hub: {type: nats, url: 'nats://h:99999'}}"} {
+		require.Contains(t, run(t, "check", write(t, "weft.yaml", "node: alice\n"+url)).err, "url: port 99999 is not in 1 to 65535")
+	}
+	file := write(t, "alice", "")
+	require.Contains(t, run(t, "check", write(t, "weft.yaml", "node: alice\ndata_dir: "+file)).err, file+" is not a folder")
+	fresh := write(t, "weft.yaml", "node: alice\n")
+	require.Zero(t, run(t, "check", fresh).status)
+	require.NoDirExists(t, filepath.Join(filepath.Dir(fresh), "alice"), "check writes nothing")
+}
+
 func TestMatchExitsAsGrepDoes(t *testing.T) {
 	for _, tt := range []struct {
 		args []string

@@ -38,11 +38,28 @@ type Identity struct {
 // Load reads the identity of the data directory, making the directory and a new identity if there is none.
 // The file is readable by its owner alone; one that others may read is refused.
 func Load(dataDir string) (*Identity, error) {
+	id, err := read(dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return create(dataDir, filepath.Join(dataDir, fileName))
+	}
+	return id, err
+}
+
+// Check says what is wrong with the data directory or the identity in it, if they are there. It writes nothing.
+func Check(dataDir string) error {
+	if info, err := os.Stat(dataDir); err == nil && !info.IsDir() {
+		return fmt.Errorf("data_dir %s is not a folder; name another path", dataDir)
+	}
+	_, err := read(dataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func read(dataDir string) (*Identity, error) {
 	path := filepath.Join(dataDir, fileName)
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return create(dataDir, path)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}

@@ -1,10 +1,12 @@
 package mqtt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -69,6 +71,8 @@ func (c *Config) Validate() error {
 		_, known := defaultPorts[u.Scheme]
 		check(known, "url: unknown scheme %q, want mqtt, mqtts, ws or wss", u.Scheme)
 		check(u.Hostname() != "", "url: no host, want %s://host", u.Scheme)
+		_, portErr := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+		check(portErr == nil, "url: port %s is not in 1 to 65535", u.Port())
 	}
 	check(len(c.ClientID) <= maxString, "client_id: longer than 65,535 bytes")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "tls: cert and key go together")

@@ -1,12 +1,14 @@
 package nats
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -135,7 +137,12 @@ func (c *Config) validateServers() (errs []error) {
 		u, err := url.Parse(strings.TrimSpace(server))
 		if err != nil || u.Hostname() == "" || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) {
 			errs = append(errs, errors.New("url: not a NATS server; write nats://HOST:PORT, tls://, ws:// or wss://, several separated by commas"))
-		} else if strings.HasPrefix(u.Scheme, "ws") {
+			continue
+		}
+		if _, err := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16); err != nil {
+			errs = append(errs, fmt.Errorf("url: port %s is not in 1 to 65535", u.Port()))
+		}
+		if strings.HasPrefix(u.Scheme, "ws") {
 			webSockets++
 		}
 	}
