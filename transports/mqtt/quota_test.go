@@ -12,7 +12,7 @@ import (
 // Mosquitto lets a client have max_inflight_messages (20) unfinished messages, and answers a QoS 1 message beyond them with
 // a PUBACK although it throws it away. Does every message arrive when QoS 1 follows many at QoS 2?
 func TestMixedQoSStaysWithinTheBrokersQuota(t *testing.T) {
-	broker := startMosquitto(t)
+	broker := startMosquitto(t, "max_queued_messages 3000") // or it would drop what a slow receiver is behind with
 	receiver := session(t, config(broker.url(), "receiver"), nil)
 	ch, err := receiver.Subscribe(t.Context(), "mixed")
 	require.NoError(t, err)
