@@ -164,7 +164,7 @@ func (s *Session) serve(l *link, present, guard bool) error {
 	<-readerDone
 	<-l.flushed
 	if f := s.out.disconnected(l); f != nil {
-		s.log.Warn("broker hangs up whenever it gets this message: it is given up", "topic", f.topic(), "bytes", len(f.packet))
+		s.givenUp(f)
 	}
 	s.detach(l)
 	return l.reason()

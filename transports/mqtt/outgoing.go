@@ -25,17 +25,9 @@ type flight struct {
 	uuid       string // of the Watermill message
 	packet     []byte // the PUBLISH; nil when only its PUBREL survived a restart
 	call       *call  // who waits for it, or nil
+	orphan     bool   // it was given up, and nobody waited for it
 	prev, next *flight
 }
-
-// call is one Publish: done is closed when the broker has completed all of its messages.
-type call struct {
-	pending int      // messages, and one for the caller while it still adds; guarded by outgoing.mu
-	refused []string // UUIDs of messages that were given up; readable when done is closed
-	done    chan struct{}
-}
-
-func newCall() *call { return &call{pending: 1, done: make(chan struct{})} }
 
 // outgoing is the sending half of a session: the messages in flight, in the order they were published.
 type outgoing struct {
@@ -46,6 +38,7 @@ type outgoing struct {
 	mu     sync.Mutex
 	change *sync.Cond // a slot is free, a link has come, or the session is closed
 	link   *link      // nil while not connected
+	hasty  bool       // nothing waits for a link any more
 	closed bool
 	ended  chan struct{} // closed with closed
 	// flights holds a nil for an identifier that a SUBSCRIBE or UNSUBSCRIBE uses: the identifiers are shared [MQTT-2.3.1-4].
@@ -63,6 +56,7 @@ type outgoing struct {
 	total  atomic.Uint64 // payload bytes handed to links
 
 	refused atomic.Uint64 // messages that were given up
+	orphans atomic.Uint64 // of these, those that no call waited for
 }
 
 func newOutgoing(store Store, limit, limit2 int) *outgoing {
@@ -200,6 +194,9 @@ func (o *outgoing) disconnected(l *link) *flight {
 	if o.link == l {
 		o.link = nil
 	}
+	if o.hasty {
+		o.end()
+	}
 	return o.suspect(l.reason())
 }
 
@@ -264,37 +261,4 @@ func (o *outgoing) complete(f *flight) {
 	if f.call != nil {
 		f.call.finish()
 	}
-}
-
-// finish takes one off what the call waits for, with outgoing.mu held.
-func (c *call) finish() {
-	if c.pending--; c.pending == 0 {
-		close(c.done)
-	}
-}
-
-// await waits until the broker has completed all messages of the call.
-func (o *outgoing) await(ctx context.Context, c *call) error {
-	o.mu.Lock()
-	c.finish()
-	o.mu.Unlock()
-	select {
-	case <-c.done:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-o.ended:
-		return ErrClosed
-	}
-}
-
-// close ends every wait with [ErrClosed].
-func (o *outgoing) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.closed {
-		close(o.ended)
-	}
-	o.closed = true
-	o.change.Broadcast()
 }

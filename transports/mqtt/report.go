@@ -14,6 +14,7 @@ type Counters struct {
 	Bad      uint64 `json:"bad"`      // arrived and not readable for the marshaler
 	Echoes   uint64 `json:"echoes"`   // the session's own publications, kept out
 	Refused  uint64 `json:"refused"`  // published, and given up because the broker hangs up on them
+	Orphans  uint64 `json:"orphans"`  // of Refused, those that no Publish waited for any more: nobody else has them
 }
 
 // Counters returns what was not passed on.
@@ -22,7 +23,7 @@ func (s *Session) Counters() Counters {
 	defer s.mu.Unlock()
 	c := Counters{
 		LostOut: s.lost + s.out.lost.Load(), Overflow: s.in.dropped.Load(), Unwanted: s.in.unwanted.Load(),
-		Bad: s.in.bad.Load(), Echoes: s.in.echo.count.Load(), Refused: s.out.refused.Load(),
+		Bad: s.in.bad.Load(), Echoes: s.in.echo.count.Load(), Refused: s.out.refused.Load(), Orphans: s.out.orphans.Load(),
 	}
 	if s.link != nil {
 		c.LostOut += s.link.lost.Load()
@@ -36,6 +37,9 @@ func (s *Session) Report() transports.Report {
 	defer s.mu.Unlock()
 	r := s.report
 	r.BytesOut, r.BytesIn = s.out.total.Load(), s.in.total.Load()
+	if r.Detail == "" {
+		r.Detail = s.loss
+	}
 	if r.State == transports.Up && !s.pinged.IsZero() && time.Since(s.pinged) > stalledAfter {
 		r.State, r.Since, r.Detail = transports.Stalled, s.pinged, "the broker does not answer a ping"
 	}

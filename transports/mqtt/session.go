@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	// ErrClosed is returned by what a closed session was asked for, and by a Publish that Close has interrupted: whether
-	// the broker has its messages is unknown.
+	// ErrClosed is returned by what a closed session was asked for, and by a Publish that Close or StopWaiting has
+	// interrupted: whether the broker has its messages is unknown.
 	ErrClosed = errors.New("mqtt session closed")
 	// ErrSubscriptionRefused is returned by Subscribe when the broker refuses the filter.
 	ErrSubscriptionRefused = errors.New("broker refused the subscription")
@@ -56,6 +56,7 @@ type Session struct {
 	lastPing    time.Time // when the last PINGREQ was sent on link
 	pinged      time.Time // the same while it waits for its answer, or zero
 	lost        uint64    // QoS 0 messages lost with links that are gone
+	loss        string    // what there is to say of messages given up that no Publish waited for
 }
 
 // lingering is a filter whose consumer has gone.
@@ -120,6 +121,12 @@ func (s *Session) Close() error {
 	s.setState(transports.Down, "")
 	return nil
 }
+
+// StopWaiting ends every Publish that waits while there is no connection, and every later one, with [ErrClosed]: at once,
+// or, while there is a connection, as soon as it is lost. It is called before a stop in order, which would otherwise wait
+// for a broker that is away. All else goes on until Close. What is in flight stays so, and is completed if a connection
+// comes; else what is at QoS 2 stays in the [Store] for the next start, and what is at QoS 1 is forgotten: publish it again.
+func (s *Session) StopWaiting() { s.out.stopWaiting() }
 
 // Publish implements [message.Publisher]. An empty topic means that of each message's metadata,
 // [transports.MetaTopic]. It writes all messages in order and returns nil when the broker has completed every one of them;

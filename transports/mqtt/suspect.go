@@ -3,7 +3,9 @@ package mqtt
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"syscall"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -47,12 +49,29 @@ func (o *outgoing) suspect(reason error) *flight {
 		return nil
 	}
 	o.store.DelPacket(f.id)
-	if f.call != nil {
+	if f.orphan = f.call == nil || f.call.left; f.orphan {
+		o.orphans.Add(1)
+	} else {
 		f.call.refused = append(f.call.refused, f.uuid)
 	}
 	o.complete(f)
 	o.refused.Add(1)
 	return f
+}
+
+// givenUp tells of a message that the broker hangs up on. Nothing else does where no Publish waits for it, as for one that
+// was in flight when the process was killed: the loss stays in the report.
+func (s *Session) givenUp(f *flight) {
+	level := slog.LevelWarn
+	if f.orphan {
+		level = slog.LevelError
+		s.mu.Lock()
+		s.loss = fmt.Sprintf("%d messages lost, the last to topic %.80q: the broker hangs up whenever it gets them",
+			s.out.orphans.Load(), f.topic())
+		s.mu.Unlock()
+	}
+	s.log.Log(s.ctx, level, "broker hangs up whenever it gets this message: it is given up",
+		"topic", f.topic(), "bytes", len(f.packet), "uuid", f.uuid, "lost", f.orphan)
 }
 
 // suspects reports whether a message is suspected: then it is tried again soon, for everything waits for it.

@@ -1,16 +1,20 @@
 package mqtt_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
 )
 
 // Mosquitto hangs up on a topic of more than 200 levels. Is that one message given up and named, and does everything before
@@ -55,4 +59,27 @@ func firsts(payloads []string) (first []string) {
 		}
 	}
 	return first
+}
+
+// Is a message that was in flight when the process was killed, and that the broker then hangs up on, reported as lost? No
+// Publish waits for it any more.
+func TestLossOfMessageOfTheLastRunIsReported(t *testing.T) {
+	broker := startMosquitto(t)
+	poison := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+	poison.Qos, poison.MessageID, poison.TopicName = 2, 7, strings.Repeat("x/", 250)
+	var packet bytes.Buffer
+	require.NoError(t, poison.Write(&packet))
+	store := mqtt.NewMemoryStore()
+	store.PutPacket(7, "poison", packet.Bytes())
+
+	log := &logBuffer{}
+	s, err := mqtt.New(config(broker.url(), "sender"), store, nil, slog.New(slog.NewTextHandler(log, nil)))
+	require.NoError(t, err)
+	require.NoError(t, s.Start(t.Context()))
+	defer s.Close()
+	require.NoError(t, s.Publish("", raw("good", "after", 2)))
+	require.EqualValues(t, 1, s.Counters().Refused)
+	require.EqualValues(t, 1, s.Counters().Orphans)
+	require.Contains(t, s.Report().Detail, `1 messages lost, the last to topic "x/x/`)
+	require.Contains(t, log.String(), "level=ERROR")
 }
