@@ -2,9 +2,12 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
+	"syscall"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -14,7 +17,10 @@ import (
 )
 
 // Client is an MQTT client of a broker, with a clean session: for people who look and try.
-type Client struct{ session *mqtt.Session }
+type Client struct {
+	session *mqtt.Session
+	config  mqtt.Config
+}
 
 // Message is an MQTT application message.
 type Message struct {
@@ -42,11 +48,17 @@ func NewNodeClient(file *configs.File, log *slog.Logger) (*Client, error) {
 
 func newClient(config mqtt.Config, log *slog.Logger) (*Client, error) {
 	session, err := mqtt.New(config, nil, nil, log)
-	return &Client{session}, err
+	return &Client{session, config}, err
 }
 
-// Start begins connecting, and goes on until Close.
-func (c *Client) Start(ctx context.Context) error { return c.session.Start(ctx) }
+// Start begins connecting, and goes on until Close. Where nothing listens it says so at once instead.
+func (c *Client) Start(ctx context.Context) error {
+	var network *net.OpError
+	if err := c.config.Reach(ctx); errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &network) {
+		return fmt.Errorf("no broker at %s: connection refused", network.Addr)
+	}
+	return c.session.Start(ctx)
+}
 
 // Close disconnects.
 func (c *Client) Close() error { return c.session.Close() }

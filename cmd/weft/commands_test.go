@@ -175,6 +175,15 @@ func TestUsageErrorsExitWithTwoAndSayWhereHelpIs(t *testing.T) {
 		require.Regexp(t, `^weft: (?s:.*)\nTry: weft.* --help\n$`, got.err, "%q", args)
 	}
 	require.Contains(t, run(t, "chek").err, "check")
+	for want, args := range map[string][]string{
+		"such as 5s":           {"sub", "-t", "a", "-W", "5"},
+		"write 0, 1 or 2":      {"pub", "-t", "a", "-m", "b", "-q", "-1"},
+		"give one\n":           {"pub", "-t", "a", "-m", "b", "-n"},
+		"nothing to publish":   {"pub", "-t", "a"},
+		`extra argument "two"`: {"pub", "-t", "a", "-m", "b", "two"},
+	} {
+		require.Contains(t, run(t, args...).err, want)
+	}
 }
 
 func TestMissingConfigurationSaysHowToMakeOne(t *testing.T) {
@@ -210,6 +219,7 @@ func TestHelpHasExamplesThatParse(t *testing.T) {
 }
 
 func TestVersionAndCompletion(t *testing.T) {
+	require.Regexp(t, `^weft \S+\n$`, run(t, "--version").out)
 	require.Regexp(t, `^weft \S+ go1\.\S+ \S+/\S+\n$`, run(t, "version").out)
 	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
 		require.Contains(t, run(t, "completion", shell).out, "weft")

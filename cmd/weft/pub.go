@@ -38,8 +38,16 @@ everything over.`,
 		Example: `  weft pub -t doors/front -m open
   weft pub -t doors/front -n -r                        delete the retained message
   tail -f log | weft pub -t log -l --url mqtt://127.0.0.1:1884`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("extra argument %q; put a message of several words in quotes: -m \"two words\"", args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := f.onePayload(cmd); err != nil {
+				return usageError{err}
+			}
 			if err := matching.ValidateTopic(f.message.Topic); err != nil {
 				return usageError{err}
 			}
@@ -55,10 +63,24 @@ everything over.`,
 	flags.BoolVarP(&f.empty, "null", "n", false, "publish an empty message")
 	flags.BoolVarP(&f.lines, "lines", "l", false, "publish each line of standard input")
 	flags.BoolVarP(&f.message.Retain, "retain", "r", false, "have the broker keep the message for later subscribers")
-	cmd.MarkFlagsOneRequired("message", "null", "lines")
-	cmd.MarkFlagsMutuallyExclusive("message", "null", "lines")
 	_ = cmd.MarkFlagRequired("topic") // fails only for a flag that is not there
 	return cmd
+}
+
+func (f *pubFlags) onePayload(cmd *cobra.Command) error {
+	given := 0
+	for _, flag := range []string{"message", "null", "lines"} {
+		if cmd.Flags().Changed(flag) {
+			given++
+		}
+	}
+	switch given {
+	case 0:
+		return errors.New("nothing to publish; give -m MESSAGE, -n for an empty message, or -l for the lines of standard input")
+	case 1:
+		return nil
+	}
+	return errors.New("more than one of -m, -n and -l; give one")
 }
 
 func (f *pubFlags) publish(ctx context.Context, c *plugins.Client, in io.Reader) error {

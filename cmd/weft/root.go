@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -64,6 +65,20 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	return statusError
 }
 
+// flagError says in plain words what pflag says in those of Go's parsers.
+func flagError(err error) error {
+	if what, _, ok := strings.Cut(err.Error(), "time: "); ok {
+		return errors.New(what + "write a number with its unit, such as 5s")
+	}
+	if what, _, ok := strings.Cut(err.Error(), "strconv."); ok {
+		if strings.Contains(what, "--qos") {
+			return errors.New(what + "write 0, 1 or 2")
+		}
+		return errors.New(what + "write a whole number from 0 up")
+	}
+	return err
+}
+
 func newRoot() *cobra.Command {
 	g := &globals{}
 	root := &cobra.Command{
@@ -78,6 +93,9 @@ into the other sites' brokers.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Version = version()
+	root.SetVersionTemplate("weft {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	flags := root.PersistentFlags()
 	flags.StringVarP(&g.config, "config", "c", "weft.yaml", "configuration `file`")
 	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")

@@ -46,6 +46,15 @@ func dial(ctx context.Context, c *Config) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
 
+// Reach connects to the broker's address once and hangs up: it says at once what a session would try again for ever.
+func (c Config) Reach(ctx context.Context) error {
+	conn, err := dial(ctx, &c)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // load reads the files. It is done at every attempt, so that a renewed certificate is taken without a restart.
 func (t TLS) load(serverName string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
