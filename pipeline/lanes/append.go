@@ -70,7 +70,7 @@ func (s *Store) appendSome(ctx context.Context, entries []Entry, durable bool) (
 	case wait:
 		return n, s.await(b, entries[:n])
 	case missing != nil:
-		s.load(missing)
+		return n, s.fetch(ctx, missing)
 	case room != nil:
 		return 0, s.waitForRoom(ctx, room)
 	}

@@ -1,15 +1,23 @@
 package lanes
 
 import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"sort"
+	"time"
 
 	"github.com/weft-relay/weft/pipeline/frame"
 )
 
 // blockBytes is how much a block grows to: what a lane that lags reads at once, and how far apart the same Set is repeated.
 const blockBytes = 256 << 10
+
+// readRetry is how long a reader waits when the disk does not let it read.
+const readRetry = 100 * time.Millisecond
 
 // segment is one file of the journal.
 type segment struct {
@@ -71,6 +79,7 @@ type block struct {
 	items       []item // nil when not in memory
 	loaded      bool   // items holds what is published
 	mem         int
+	told        bool // the log has said that it cannot be read
 	dead        bool // deleted or merged into another one
 }
 
@@ -102,30 +111,56 @@ func (s *Store) forgetItems(b *block) {
 	b.items, b.loaded, b.mem = nil, false, 0
 }
 
-// load reads a block back into memory. The caller holds no lock; it looks again afterwards.
-func (s *Store) load(b *block) {
+// fetch is load for a caller that can wait: where the block cannot be read now, it returns nil when it is time to try again.
+func (s *Store) fetch(ctx context.Context, b *block) error {
+	if s.load(b) == nil {
+		return nil
+	}
+	select {
+	case <-time.After(readRetry):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.quit:
+		return ErrClosed
+	}
+}
+
+// load reads a block back into memory. The caller holds no lock; it looks again afterwards. A block that cannot be read (too
+// many open files, a disk that fails) stays as it is, because it may be readable later; a file that is gone never comes back.
+func (s *Store) load(b *block) error {
 	s.files.RLock()
 	items, err := s.readBlock(b)
 	s.files.RUnlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b.dead || b.loaded {
-		return
+		return nil
 	}
-	if err != nil {
-		s.log.Error("journal cannot be read; the messages there are dropped", "segment", b.seg.path, "error", err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.log.Error("journal segment is gone; the messages there are dropped", "segment", b.seg.path)
+	case err != nil:
+		if !b.told {
+			b.told = true
+			s.log.Error("journal cannot be read; its messages wait until it can", "segment", b.seg.path, "error", err)
+		}
+		return err
 	}
+	b.told = false
 	mem := 0
 	for i := range items {
 		mem += memoryOf(&items[i].msg)
 	}
 	b.items = items
 	s.remember(b, mem)
+	return nil
 }
 
 // memoryOf is about what a message takes in memory.
 func memoryOf(m *frame.Message) int { return len(m.Topic) + len(m.Payload) + 128 }
 
+// readBlock returns the messages of a block that are undamaged. An error says nothing about them: they could not be read.
 func (s *Store) readBlock(b *block) ([]item, error) {
 	f, err := os.Open(b.seg.path)
 	if err != nil {
@@ -134,10 +169,10 @@ func (s *Store) readBlock(b *block) ([]item, error) {
 	defer f.Close()
 	buf := make([]byte, b.end-b.off)
 	n, err := f.ReadAt(buf, b.off)
-	if n < len(buf) {
-		return s.decodeBlock(b, buf[:n]), err
+	if n < len(buf) && !errors.Is(err, io.EOF) { // at its end, the file was cut off
+		return nil, err
 	}
-	return s.decodeBlock(b, buf), nil
+	return s.decodeBlock(b, buf[:n]), nil
 }
 
 // decodeBlock returns the messages of a block. The payloads alias buf. It needs no lock: a lane's slot never changes.

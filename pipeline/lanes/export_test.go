@@ -3,7 +3,14 @@ package lanes
 import (
 	"hash/crc32"
 	"strconv"
+	"time"
 )
+
+// At sets the clock that a store is opened by.
+func (o Options) At(now time.Time) Options {
+	o.now = func() time.Time { return now }
+	return o
+}
 
 // SetVersion makes a segment one of another format version.
 func SetVersion(segment []byte, version uint32) {

@@ -88,7 +88,7 @@ func (l *Lane) SetLimits(limits Limits) {
 // The messages are shared with other readers and must not be changed.
 func (l *Lane) Next(ctx context.Context, limit, maxBytes int) ([]frame.Message, error) {
 	for {
-		msgs, _, err := l.take(limit, maxBytes, false)
+		msgs, _, err := l.take(ctx, limit, maxBytes, false)
 		if len(msgs) > 0 || err != nil {
 			return msgs, err
 		}
@@ -104,7 +104,7 @@ func (l *Lane) Next(ctx context.Context, limit, maxBytes int) ([]frame.Message, 
 // there is one, and returns none when the context ends first, when the next one does not fit, or when the store is closed.
 func (l *Lane) More(ctx context.Context, limit, maxBytes int) []frame.Message {
 	for {
-		msgs, full, err := l.take(limit, maxBytes, true)
+		msgs, full, err := l.take(ctx, limit, maxBytes, true)
 		if len(msgs) > 0 || full || err != nil {
 			return msgs
 		}
@@ -223,15 +223,15 @@ func (l *Lane) notify() {
 // Stats returns the lane's account at this instant.
 func (l *Lane) Stats() Stats {
 	s := l.store
-	for {
+	for unreadable := false; ; {
 		s.mu.Lock()
 		it, missing := l.head()
-		if missing == nil || s.closed || len(l.flights) > 0 {
+		if missing == nil || unreadable || s.closed || len(l.flights) > 0 {
 			defer s.mu.Unlock()
 			return l.stats(it)
 		}
 		s.mu.Unlock()
-		s.load(missing)
+		unreadable = s.load(missing) != nil
 	}
 }
 

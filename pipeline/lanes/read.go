@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"context"
 	"math"
 	"sort"
 	"time"
@@ -9,7 +10,7 @@ import (
 )
 
 // take returns what can be had now. full means that there is more and it does not fit.
-func (l *Lane) take(limit, maxBytes int, strict bool) (msgs []frame.Message, full bool, err error) {
+func (l *Lane) take(ctx context.Context, limit, maxBytes int, strict bool) (msgs []frame.Message, full bool, err error) {
 	s := l.store
 	for {
 		s.mu.Lock()
@@ -23,7 +24,9 @@ func (l *Lane) take(limit, maxBytes int, strict bool) (msgs []frame.Message, ful
 		if len(msgs) > 0 || missing == nil {
 			return msgs, full, nil
 		}
-		s.load(missing)
+		if err := s.fetch(ctx, missing); err != nil {
+			return nil, false, err
+		}
 	}
 }
 

@@ -52,17 +52,19 @@ func (s *Store) recover() error {
 		r.progress(i+1, len(numbers))
 	}
 	r.nameless()
-	boot := r.maxSeq >> seqBits
+	boot := max(s.boot, r.maxSeq>>seqBits)
 	if n := len(numbers); n > 0 {
 		boot = max(boot, numbers[n-1]>>32)
 	}
-	s.boot = max(boot, s.boot) + 1
+	s.boot = max(boot+1, bootOf(s.opts.now()))
 	s.epoch = r.maxEpoch
 	if r.headers == 0 {
-		s.epoch = max(r.maxEpoch+1, uint64(time.Now().UnixMilli()))
+		s.epoch = max(r.maxEpoch+1, uint64(s.opts.now().UnixMilli()))
 	}
 	s.seq = s.boot << seqBits
-	r.countMessages()
+	if err := r.countMessages(); err != nil {
+		return err
+	}
 	r.report(len(numbers))
 	s.nextSegment = s.boot<<32 | 1
 	s.newBatch(0, true, nil)
@@ -72,6 +74,18 @@ func (s *Store) recover() error {
 		return s.beginBoot()
 	}
 	return nil
+}
+
+// firstBoot is the time of boot 0.
+var firstBoot = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// bootOf returns the boot that the clock asks for, in minutes since 2026, or 0 where they do not fit. A boot that only counted
+// would come twice when an older copy of the directory is restored, and receivers would take its messages for duplicates.
+func bootOf(now time.Time) uint64 {
+	if minutes := (now.Unix() - firstBoot.Unix()) / 60; minutes > 0 && minutes <= maxBoot {
+		return uint64(minutes)
+	}
+	return 0
 }
 
 // beginBoot writes the boot's first segment.
@@ -220,7 +234,7 @@ func setAside(dir, name string, b []byte) error {
 }
 
 // countMessages finds out what is queued in each lane.
-func (r *recovery) countMessages() {
+func (r *recovery) countMessages() error {
 	s := r.s
 	for i, b := range s.blocks {
 		if !s.needsAny(b) {
@@ -228,7 +242,7 @@ func (r *recovery) countMessages() {
 		}
 		items, err := s.readBlock(b)
 		if err != nil {
-			s.log.Error("journal cannot be read", "segment", b.seg.path, "error", err)
+			return fmt.Errorf("journal cannot be read: %w", err)
 		}
 		for k := range items {
 			it := &items[k]
@@ -241,6 +255,7 @@ func (r *recovery) countMessages() {
 		}
 		r.progress(i+1, len(s.blocks))
 	}
+	return nil
 }
 
 // needsAny reports whether a lane may need a message of the block.

@@ -19,6 +19,8 @@ type Options struct {
 	QoS0Bytes    int           // of QoS 0 messages, which are nowhere else; 0 means 8 MiB
 	SegmentBytes int64         // a file of the journal grows to; 0 means 16 MiB
 	FlushPeriod  time.Duration // after which what nobody waits for (acknowledgements) is written; 0 means 250 ms
+
+	now func() time.Time // nil means time.Now
 }
 
 func (o *Options) setDefaults() {
@@ -33,6 +35,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.FlushPeriod == 0 {
 		o.FlushPeriod = 250 * time.Millisecond
+	}
+	if o.now == nil {
+		o.now = time.Now
 	}
 }
 
