@@ -111,6 +111,9 @@ func read(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, Problems{{File: path, Text: "no such file; make one with `weft init`, or name another one"}}
 	}
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		return nil, Problems{{File: path, Text: "is a folder; name the file in it, such as " + filepath.Join(path, "weft.yaml")}}
+	}
 	if err != nil {
 		return nil, Problems{{File: path, Text: err.Error()}}
 	}

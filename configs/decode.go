@@ -169,8 +169,14 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path, tag string) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	for i, item := range items {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if isNull(item) && v.Index(i).Kind() == reflect.Struct {
+			d.lines[at] = item.Line
+			d.report(at, "an empty item; fill it in, or leave it out")
+			continue
+		}
 		setDefaults(v.Index(i))
-		d.value(item, v.Index(i), fmt.Sprintf("%s[%d]", path, i), tag)
+		d.value(item, v.Index(i), at, tag)
 	}
 }
 

@@ -172,3 +172,16 @@ func TestFileFullOfMistakesIsReadInReasonableTime(t *testing.T) {
 	require.True(t, ok)
 	require.Len(t, problems, 1000)
 }
+
+func TestCommonSlipsAreCalledByTheirNames(t *testing.T) {
+	for text, want := range map[string]string{
+		"node: a\nbroker:\n\turl: mqtt://h\n": "indent with spaces, not tabs",
+		"node: a\npeers:\n  -\n":              "peers[0]: an empty item",
+	} {
+		_, err := configs.Parse("weft.yaml", []byte(text), configs.Types{Broker: func() any { return new(struct{}) }})
+		require.ErrorContains(t, err, want)
+	}
+	dir := t.TempDir()
+	_, err := configs.Load(dir, configs.Types{})
+	require.EqualError(t, err, dir+": is a folder; name the file in it, such as "+dir+"/weft.yaml")
+}

@@ -14,7 +14,7 @@ func suggest(word string, known []string) string {
 	if len(known) == 0 {
 		return "there are none here"
 	}
-	known = slices.Sorted(slices.Values(known))
+	known = slices.Compact(slices.Sorted(slices.Values(known)))
 	return "known here: " + strings.Join(known, ", ")
 }
 

@@ -43,6 +43,10 @@ func (d *decoder) parse(text []byte) *yaml.Node {
 		d.lines[""], _ = strconv.Atoi(found[1]) // 0, and so line 1, where none is named
 		reason = reason[len(found[0]):]
 	}
+	if strings.Contains(reason, "cannot start any token") && strings.Contains(string(text), "\t") {
+		d.report("", "not YAML: a tab; indent with spaces, not tabs")
+		return nil
+	}
 	d.report("", "not YAML: %s; see https://yaml.org for its rules", reason)
 	return nil
 }
