@@ -23,7 +23,11 @@ type clientFlags struct {
 
 func (f *clientFlags) add(cmd *cobra.Command, qos uint8, wait string) {
 	cmd.Flags().StringVar(&f.url, "url", "", "broker, as mqtt://[USER:PASSWORD@]HOST[:PORT]; mqtts, ws and wss too (default the one that -c names)")
-	cmd.Flags().Uint8VarP(&f.qos, "qos", "q", qos, "`QoS`: 0, 1 or 2")
+	usage := "`QoS`: 0, 1 or 2"
+	if qos == 0 {
+		usage += " (default 0)" // pflag says nothing of a default that is zero
+	}
+	cmd.Flags().Uint8VarP(&f.qos, "qos", "q", qos, usage)
 	cmd.Flags().DurationVarP(&f.wait, "wait", "W", 0, wait)
 }
 
