@@ -261,8 +261,8 @@ func (n *Node) Stop(context.Context) error {
 	errs := []error{n.outRouter.stop()}
 	n.drain()
 	n.endDrain()
-	if b, ok := n.broker.(transports.Abandoner); ok {
-		b.Abandon()
+	if b, ok := n.broker.(transports.StopWaiter); ok {
+		b.StopWaiting()
 	}
 	for _, stop := range slices.Backward(n.running) {
 		errs = append(errs, stop())

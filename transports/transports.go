@@ -100,10 +100,10 @@ type Directory interface {
 	Watch(ctx context.Context) (<-chan Announcement, error)
 }
 
-// Abandoner is a broker's session that can be told not to wait for a broker that is away.
-type Abandoner interface {
-	// Abandon makes what waits for a connection, now or later, give up at once with an error, as long as there is none.
-	Abandon()
+// StopWaiter is a broker's session that can be told not to wait for a broker that is away.
+type StopWaiter interface {
+	// StopWaiting makes Publish give up at once, now and later, where there is no connection.
+	StopWaiting()
 }
 
 // State of a transport's or a broker's connection.

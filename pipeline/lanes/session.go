@@ -57,7 +57,7 @@ func (s *session) put(id uint16, uuid string, bytes []byte) {
 		p = &packet{order: s.puts}
 		s.packets[id] = p
 	}
-	p.bytes = bytes
+	p.bytes = slices.Clone(bytes)
 	if uuid == "" {
 		return
 	}
