@@ -37,7 +37,7 @@ func batchOf(msg *message.Message) []frame.Message {
 // next message at once; one with more than 1/perMessage messages a second soon sends large frames at the largest distance.
 const (
 	perMessage  = 300 * time.Microsecond
-	minDistance = time.Millisecond
+	minDistance = 2 * time.Millisecond
 	maxDistance = 8 * time.Millisecond
 )
 
