@@ -106,7 +106,7 @@ func (in *incoming) redelivered(l *link, p Publication) bool {
 // released answers a PUBREL [MQTT-4.3.3-2].
 func (in *incoming) released(l *link, id uint16) {
 	in.store.Forget(id)
-	l.writeSoon(appendAck(nil, pubcompHeader, id))
+	l.write(appendAck(nil, pubcompHeader, id), true)
 }
 
 // settle takes note that a consumer is done with the deliveries, and acknowledges those that nobody else waits for.

@@ -96,24 +96,6 @@ func (l *link) writeLoose(packet []byte) bool {
 	return true
 }
 
-// patience is how long writeSoon waits for company.
-const patience = 2 * time.Millisecond
-
-// writeSoon is write, with durable, for a packet that nobody waits for: it goes with the next one, or after patience, so that its
-// Sync is one with others. PUBCOMP is such a packet, since it delivers nothing and only frees an identifier.
-func (l *link) writeSoon(packet []byte) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	if len(l.buf) == 0 {
-		time.AfterFunc(patience, l.wakeUp)
-	}
-	l.buf = append(l.buf, packet...)
-	l.durable = true
-}
-
 func (l *link) append(packets []byte, durable bool) {
 	l.buf = append(l.buf, packets...)
 	l.durable = l.durable || durable
