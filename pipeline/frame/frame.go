@@ -15,18 +15,8 @@ type Frame struct {
 	Messages []Message
 }
 
-// Sizes of the fields of the encoding that do not depend on the messages.
-const (
-	// MaxOverhead bounds the bytes of a frame that are not its messages: envelope, names, seal and signature.
-	MaxOverhead = 320
-	// MaxMessages bounds the messages of a frame, so that a small frame cannot cost much memory.
-	MaxMessages = 1 << 16
-	// MaxMessageOverhead bounds the bytes of one encoded message that are neither topic nor payload.
-	MaxMessageOverhead = 40
-)
-
-// Size bounds the encoded bytes of a message in a frame.
-func (m *Message) Size() int { return len(m.Topic) + len(m.Payload) + MaxMessageOverhead }
+// MaxMessages bounds the messages of a frame, so that a small frame cannot cost much memory.
+const MaxMessages = 1 << 16
 
 // Field numbers of docs/wire-format.md.
 const (
