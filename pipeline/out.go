@@ -44,6 +44,7 @@ func (o *out) handle(msg *message.Message) error {
 		o.log.Error("messages cannot be stored, the broker keeps them", "error", err)
 		wait.sleep(ctx)
 	}
+	o.taken.Add(uint64(len(runOf(msg)))) // not before: who sees it counted may rely on the disk
 	return nil
 }
 
@@ -63,7 +64,6 @@ func (o *out) entries(run []*message.Message) ([]lanes.Entry, []*message.Message
 		entries = append(entries, entry(m, due[start:len(due):len(due)], qos, now))
 		sources = append(sources, m)
 	}
-	o.taken.Add(uint64(len(run)))
 	return entries, sources
 }
 
