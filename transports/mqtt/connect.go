@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/url"
 	"time"
 
@@ -71,6 +72,9 @@ func (s *Session) connect(bit *bridge) (l *link, present bool, err error) {
 		return nil, false, fmt.Errorf("connect broker: %w", err)
 	}
 	l = newLink(conn, s.store)
+	if _, plain := conn.(*net.TCPConn); plain { // TLS and WebSocket keep bytes that the kernel knows nothing of
+		l.answers = s.out.answers
+	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetDeadline(time.Now().Add(connectTimeout))

@@ -64,6 +64,9 @@ func (o *outgoing) remove(f *flight) {
 		o.unsent = f.next
 	}
 	delete(o.flights, f.id)
+	if f.onWire {
+		o.owed--
+	}
 	o.count--
 	o.bytes -= len(f.packet)
 	o.change.Broadcast()

@@ -24,7 +24,8 @@ var errLinkClosed = errors.New("connection closed")
 type link struct {
 	conn     net.Conn
 	r        *bufio.Reader
-	quickAck func() // see quickAck; may be nil
+	patience *patience  // nil where the connection does not run over TCP
+	answers  func() int // how many bytes of answers are on their way; nil where reads do not wait for company
 	store    syncer
 
 	mu      sync.Mutex
@@ -48,7 +49,7 @@ type link struct {
 type syncer interface{ Sync() error }
 
 func newLink(conn net.Conn, store syncer) *link {
-	l := &link{conn: conn, quickAck: quickAck(conn), store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
+	l := &link{conn: conn, patience: newPatience(conn), store: store, wake: make(chan struct{}, 1), done: make(chan struct{}), flushed: make(chan struct{})}
 	l.space = sync.NewCond(&l.mu)
 	l.r = bufio.NewReaderSize(stampedReader{l}, 64<<10)
 	l.lastRead.Store(time.Now().UnixNano())
@@ -59,11 +60,17 @@ func newLink(conn net.Conn, store syncer) *link {
 type stampedReader struct{ *link }
 
 func (s stampedReader) Read(p []byte) (int, error) {
-	n, err := s.conn.Read(p)
+	var n int
+	var err error
+	if s.patience != nil && s.answers != nil {
+		n, err = s.patience.read(s.conn, p, s.answers())
+	} else {
+		n, err = s.conn.Read(p)
+	}
 	if n > 0 {
 		s.lastRead.Store(time.Now().UnixNano())
-		if s.quickAck != nil {
-			s.quickAck()
+		if s.patience != nil {
+			s.patience.quickAck()
 		}
 	}
 	return n, err

@@ -13,6 +13,9 @@ import (
 // maxInflightBytes bounds the memory of the packets in flight; a single larger packet still passes, alone.
 const maxInflightBytes = 16 << 20
 
+// maxAnswers is how many answers of the broker are waited for at most before the first is read.
+const maxAnswers = 128
+
 var errNoID = errors.New("no free packet identifier")
 
 // flight is an outgoing message at QoS 1 or 2 that the broker has not completed.
@@ -45,6 +48,7 @@ type outgoing struct {
 	flights     map[uint16]*flight
 	first, last *flight
 	unsent      *flight // the first that is not on the wire, with all after it
+	owed        int     // on the wire, each waiting for one answer
 	open2       int     // on the wire and waiting for their PUBREC
 	count       int
 	bytes       int
@@ -169,7 +173,7 @@ func (o *outgoing) connected(l *link, sessionPresent bool) {
 		}
 		f = next
 	}
-	o.link, o.unsent, o.open2 = l, o.first, 0
+	o.link, o.unsent, o.owed, o.open2 = l, o.first, 0, 0
 	o.pump()
 	o.change.Broadcast()
 }
@@ -210,6 +214,7 @@ func (o *outgoing) pump() {
 		if f.released {
 			o.link.write(appendAck(nil, pubrelHeader, f.id), true)
 			f.onWire = true
+			o.owed++
 			continue
 		}
 		// At QoS 1 too: Mosquitto counts both, and acknowledges a QoS 1 message that is one too many as if it had taken it.
@@ -223,8 +228,16 @@ func (o *outgoing) pump() {
 			f.packet[0] |= dupFlag // [MQTT-3.3.1-1]
 		}
 		f.onWire = true
+		o.owed++
 		f.sent = o.link.write(f.packet, f.qos == 2) || f.sent
 	}
+}
+
+// answers returns about how many bytes of answers the broker owes.
+func (o *outgoing) answers() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return min(o.owed, maxAnswers) * ackLen
 }
 
 // answered handles a PUBACK, PUBREC or PUBCOMP. An answer to nothing in flight is left alone, but for a PUBREC: without a

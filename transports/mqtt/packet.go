@@ -27,6 +27,8 @@ const (
 	maxRemaining = 268_435_455 // bytes after the fixed header, MQTT 2.2.3
 	maxString    = 65_535      // bytes of an encoded string, MQTT 1.5.3
 
+	ackLen = 4 // bytes of a PUBACK, PUBREC, PUBREL or PUBCOMP
+
 	dupFlag    = 0x08
 	retainFlag = 0x01
 
