@@ -124,7 +124,7 @@ func (a afterKept) Subscribe(ctx context.Context, topic string) (<-chan *message
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan *message.Message)
+	out := make(chan *message.Message, maxRun) // what comes while a run is under way makes up the next one
 	go func() { // ends with ctx
 		defer close(out)
 		select {
