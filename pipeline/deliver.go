@@ -197,7 +197,7 @@ func (d *delivery) seal(batch []frame.Message) ([]byte, error) {
 	if d.to == nil {
 		return frame.Sign(d.id, d.node, f), nil
 	}
-	return frame.Seal(d.id, d.node, d.to.Name, d.to.seal, f)
+	return frame.Seal(d.id, d.node, d.to.Name, d.to.sealer, f)
 }
 
 func capQoS(batch []frame.Message, maxQoS byte) []frame.Message {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/frame"
-	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/transports"
 )
@@ -35,7 +34,6 @@ const (
 // in is the handler of what transports bring: it opens frames, accepts messages and hands them to the broker.
 type in struct {
 	node  string
-	id    *identity.Identity
 	peers map[string]*peer
 	subs  []Subscription
 	wants *matching.Set[int] // filters to indexes of subs
@@ -50,7 +48,7 @@ type in struct {
 	refused   counters
 }
 
-func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store, sink message.Publisher, dead *deadLetters, kept *keptFrames, log *slog.Logger) (*in, error) {
+func newIn(cfg Config, peers []*peer, store *lanes.Store, sink message.Publisher, dead *deadLetters, kept *keptFrames, log *slog.Logger) (*in, error) {
 	wants, err := matching.NewSet(func(yield func(string, int) bool) {
 		for i, s := range cfg.Subscribe {
 			if !yield(s.Filter, i) {
@@ -61,7 +59,7 @@ func newIn(cfg Config, id *identity.Identity, peers []*peer, store *lanes.Store,
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	return &in{node: cfg.Node, id: id, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, dead: dead, kept: kept, log: log}, nil
+	return &in{node: cfg.Node, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, dead: dead, kept: kept, log: log}, nil
 }
 
 // maxBatchBytes bounds what opened frames hold in memory beside the one that is being opened.
@@ -159,7 +157,7 @@ func (n *in) open(data []byte) (*frame.Frame, string, error) {
 	if p == nil {
 		return nil, "", fmt.Errorf("%w: it says it is from %q", frame.ErrStranger, e.Origin)
 	}
-	f, err := e.Open(n.id, n.node, p.Key)
+	f, err := e.Open(n.node, p.Key, p.opener)
 	return f, e.Origin, err
 }
 

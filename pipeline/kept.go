@@ -125,7 +125,7 @@ func (a afterKept) Subscribe(ctx context.Context, topic string) (<-chan *message
 		return nil, err
 	}
 	out := make(chan *message.Message, maxRun) // what comes while a run is under way makes up the next one
-	go func() { // ends with ctx
+	go func() {                                // ends with ctx
 		defer close(out)
 		select {
 		case <-a.kept.drained:

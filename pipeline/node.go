@@ -61,7 +61,7 @@ func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, t
 		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker, log: log},
 	}
 	n.drained, n.endDrain = context.WithCancel(context.Background())
-	peers, err := newPeers(cfg.Peers)
+	peers, err := newPeers(cfg.Node, id, cfg.Peers)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if err != nil {
 		return err
 	}
-	if n.in, err = newIn(n.cfg, n.id, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
+	if n.in, err = newIn(n.cfg, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
 	n.inRouter.AddConsumerHandler("kept", "", gather{kept}, n.in.handle)

@@ -3,25 +3,30 @@ package pipeline
 import (
 	"fmt"
 
+	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/identity"
 )
 
-// peer is a listed peer, ready to seal for. Its index is its place in the configuration.
+// peer is a listed peer, ready to exchange frames with. Its index is its place in the configuration.
 type peer struct {
 	Peer
-	index int
-	seal  identity.Recipient
+	index  int
+	sealer *identity.Sealer
+	opener *identity.Opener
 }
 
-// newPeers readies the listed peers. Each needs a key: no transport built in so far authenticates names itself.
-func newPeers(list []Peer) ([]*peer, error) {
+// newPeers readies the peers of the node. Each needs a key: no transport built in so far authenticates names itself.
+func newPeers(node string, id *identity.Identity, list []Peer) ([]*peer, error) {
 	peers := make([]*peer, len(list))
 	for i, p := range list {
-		seal, err := identity.NewRecipient(p.Key)
+		to, err := identity.NewRecipient(p.Key)
 		if err != nil {
 			return nil, fmt.Errorf("peer %s: %w", p.Name, err)
 		}
-		peers[i] = &peer{Peer: p, index: i, seal: seal}
+		peers[i] = &peer{
+			Peer: p, index: i,
+			sealer: to.Sealer(frame.SealInfo(node, p.Name)), opener: id.Opener(frame.SealInfo(p.Name, node)),
+		}
 	}
 	return peers, nil
 }

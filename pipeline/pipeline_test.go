@@ -49,7 +49,7 @@ func testPeers(t *testing.T) []*peer {
 	for i, name := range []string{"bob", "carol", "dave"} {
 		list = append(list, Peer{Name: name, Key: testIdentity(t, byte(i+2)).Public(), At: map[string]string{"bird": "mqtt_" + name}})
 	}
-	peers, err := newPeers(list)
+	peers, err := newPeers("alice", testIdentity(t, 1), list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func (w *wire) opened(t *testing.T) (topics []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := e.Open(testIdentity(t, 2), "bob", testIdentity(t, 1).Public())
+		f, err := e.Open("bob", testIdentity(t, 1).Public(), testIdentity(t, 2).Opener(frame.SealInfo("alice", "bob")))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,11 +327,11 @@ func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
 		t.Fatal(err)
 	}
 	// The receiver is bob, who lists alice.
-	peers, err := newPeers([]Peer{{Name: "alice", Key: testIdentity(t, 1).Public()}})
+	peers, err := newPeers("bob", testIdentity(t, 2), []Peer{{Name: "alice", Key: testIdentity(t, 1).Public()}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, testIdentity(t, 2), peers, testStore(t), broker, &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, kept, slog.New(slog.DiscardHandler))
+	n, err := newIn(Config{Node: "bob", DataDir: dir, Subscribe: subs}, peers, testStore(t), broker, &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, kept, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
 
 func fromAlice(t *testing.T, f *frame.Frame) *message.Message {
 	t.Helper()
-	data, err := frame.Seal(testIdentity(t, 1), "alice", "bob", testPeers(t)[0].seal, f)
+	data, err := frame.Seal(testIdentity(t, 1), "alice", "bob", testPeers(t)[0].sealer, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	elsewhere, err := frame.Seal(testIdentity(t, 1), "alice", "carol", carol, f)
+	elsewhere, err := frame.Seal(testIdentity(t, 1), "alice", "carol", carol.Sealer(frame.SealInfo("alice", "carol")), f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,8 +67,11 @@ type lent struct{ message.Subscriber }
 
 func (lent) Close() error { return nil }
 
-// quiet keeps the router from logging what the handlers have logged already, once and not at every attempt.
+// quiet keeps the router from logging what the handlers have logged already, once and not at every attempt, and from putting
+// together what it says of each message at a level that is never logged.
 type quiet struct{ watermill.LoggerAdapter }
+
+func (quiet) Trace(string, watermill.LogFields) {}
 
 func (q quiet) Error(msg string, err error, fields watermill.LogFields) {
 	if msg == "Handler returned error" {

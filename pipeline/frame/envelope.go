@@ -47,9 +47,13 @@ type Envelope struct {
 	sig    []byte
 }
 
-// Seal encodes a frame for one recipient alone, signed by the origin.
-func Seal(id *identity.Identity, origin, to string, key identity.Recipient, f *Frame) ([]byte, error) {
-	body, err := key.Seal(sealInfo(origin, to), compress(appendFrame(nil, f)))
+// SealInfo is the info of the sealer and the opener of the direct frames from origin to another node: it binds the sealed
+// body to its two ends, so that nobody can pass it on under another name.
+func SealInfo(origin, to string) []byte { return []byte("weft frame 1\x00" + origin + "\x00" + to) }
+
+// Seal encodes a frame for one recipient alone, signed by the origin. The sealer has the [SealInfo] of the two.
+func Seal(id *identity.Identity, origin, to string, sealer *identity.Sealer, f *Frame) ([]byte, error) {
+	body, err := sealer.Seal(compress(appendFrame(nil, f)))
 	if err != nil {
 		return nil, fmt.Errorf("seal for %s: %w", to, err)
 	}
@@ -77,9 +81,6 @@ func encode(id *identity.Identity, origin, to string, body []byte) []byte {
 func appendString(b []byte, field protowire.Number, s string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
 }
-
-// sealInfo binds the sealed body to its two ends, so that nobody can pass it on under another name.
-func sealInfo(origin, to string) []byte { return []byte("weft frame 1\x00" + origin + "\x00" + to) }
 
 // Parse reads an envelope without proving anything. Its memory is shared with data.
 // A frame of another version is an ErrVersion, anything else that is wrong an ErrMalformed.
@@ -110,7 +111,8 @@ func Parse(data []byte) (*Envelope, error) {
 }
 
 // Open proves that the origin, whose key this is, made the frame, and for this node if it is a direct one, and decodes it.
-func (e *Envelope) Open(id *identity.Identity, self string, origin ed25519.PublicKey) (*Frame, error) {
+// The opener has the [SealInfo] of the two.
+func (e *Envelope) Open(self string, origin ed25519.PublicKey, opener *identity.Opener) (*Frame, error) {
 	if e.To != "" && e.To != self {
 		return nil, fmt.Errorf("%w: from %s for %s", ErrRecipient, e.Origin, e.To)
 	}
@@ -120,7 +122,7 @@ func (e *Envelope) Open(id *identity.Identity, self string, origin ed25519.Publi
 	body := e.body
 	if e.To != "" {
 		var err error
-		if body, err = id.Open(sealInfo(e.Origin, e.To), body); err != nil {
+		if body, err = opener.Open(body); err != nil {
 			return nil, fmt.Errorf("%w: from %s: %w", ErrRecipient, e.Origin, err)
 		}
 	}

@@ -27,13 +27,19 @@ func node(t testing.TB, seed byte) *identity.Identity {
 	return id
 }
 
-func sealFor(t testing.TB, from, to *identity.Identity, f *frame.Frame) []byte {
+// sealer seals for bob's identity what alice sends.
+func sealer(t testing.TB, bob *identity.Identity) *identity.Sealer {
 	t.Helper()
-	key, err := identity.NewRecipient(to.Public())
+	key, err := identity.NewRecipient(bob.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := frame.Seal(from, "alice", "bob", key, f)
+	return key.Sealer(frame.SealInfo("alice", "bob"))
+}
+
+func sealFor(t testing.TB, from, to *identity.Identity, f *frame.Frame) []byte {
+	t.Helper()
+	data, err := frame.Seal(from, "alice", "bob", sealer(t, to), f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +51,7 @@ func open(data []byte, self *identity.Identity, name string, origin ed25519.Publ
 	if err != nil {
 		return nil, err
 	}
-	return e.Open(self, name, origin)
+	return e.Open(name, origin, self.Opener(frame.SealInfo(e.Origin, name)))
 }
 
 // sample has every kind of message: topic kept and changed, time standing and going back, gaps in the sequence, each QoS,
@@ -120,14 +126,7 @@ func TestFrameThatIsNotForUsOrNotGenuineIsRefused(t *testing.T) {
 	genuine := sealFor(t, alice, bob, sample())
 	flipped := bytes.Clone(genuine)
 	flipped[len(flipped)/2] ^= 1
-	bobKey, err := identity.NewRecipient(bob.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	forged, err := frame.Seal(eve, "alice", "bob", bobKey, sample())
-	if err != nil {
-		t.Fatal(err)
-	}
+	forged := sealFor(t, eve, bob, sample())
 	for name, tc := range map[string]struct {
 		data   []byte
 		self   *identity.Identity
@@ -231,10 +230,7 @@ func FuzzOpen(f *testing.F) {
 
 func BenchmarkSealAndOpen(b *testing.B) {
 	alice, bob := node(b, 1), node(b, 2)
-	key, err := identity.NewRecipient(bob.Public())
-	if err != nil {
-		b.Fatal(err)
-	}
+	to, from := sealer(b, bob), bob.Opener(frame.SealInfo("alice", "bob"))
 	for _, n := range []int{1, 100} {
 		f := &frame.Frame{}
 		for i := range n {
@@ -242,11 +238,15 @@ func BenchmarkSealAndOpen(b *testing.B) {
 		}
 		b.Run(map[int]string{1: "1 message", 100: "100 messages"}[n], func(b *testing.B) {
 			for b.Loop() {
-				data, err := frame.Seal(alice, "alice", "bob", key, f)
+				data, err := frame.Seal(alice, "alice", "bob", to, f)
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := open(data, bob, "bob", alice.Public()); err != nil {
+				e, err := frame.Parse(data)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := e.Open("bob", alice.Public(), from); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,7 +1,8 @@
 // Package identity is a node's Ed25519 identity: the file it is kept in, the signatures it makes, and the sealing of data
 // for one recipient alone.
 //
-// Sealing is HPKE (RFC 9180) in base mode with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and ChaCha20-Poly1305. The X25519 key
+// Sealing is ChaCha20-Poly1305 under a key that HPKE (RFC 9180) exports in base mode, with DHKEM(X25519, HKDF-SHA256) and
+// HKDF-SHA256. The X25519 key
 // pair is the Ed25519 one under the birational map of RFC 7748, section 4.1, so that one key in the peers list serves for both.
 package identity
 
@@ -19,8 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"filippo.io/edwards25519"
 )
 
 const (
@@ -137,39 +136,6 @@ func (id *Identity) Public() ed25519.PublicKey { return id.key.Public().(ed25519
 
 // Sign returns the 64-byte Ed25519 signature of data.
 func (id *Identity) Sign(data []byte) []byte { return ed25519.Sign(id.key, data) }
-
-// Open opens what [Recipient.Seal] sealed for this identity with the same info.
-func (id *Identity) Open(info, sealed []byte) ([]byte, error) {
-	return hpke.Open(id.seal, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info, sealed)
-}
-
-// Overhead is what sealing adds, in bytes: the encapsulated key and the authentication tag.
-const Overhead = 32 + 16
-
-// Recipient is somebody else's public key, ready to seal for. It is safe for concurrent use.
-type Recipient struct{ key hpke.PublicKey }
-
-// NewRecipient returns a recipient for an Ed25519 public key, or an error when the bytes are no point of the curve.
-func NewRecipient(key ed25519.PublicKey) (Recipient, error) {
-	point, err := new(edwards25519.Point).SetBytes(key)
-	if err != nil {
-		return Recipient{}, fmt.Errorf("public key: %w", err)
-	}
-	pub, err := ecdh.X25519().NewPublicKey(point.BytesMontgomery())
-	if err != nil {
-		return Recipient{}, fmt.Errorf("public key: %w", err)
-	}
-	kem, err := hpke.NewDHKEMPublicKey(pub)
-	if err != nil {
-		return Recipient{}, fmt.Errorf("public key: %w", err)
-	}
-	return Recipient{kem}, nil
-}
-
-// Seal encrypts data for the recipient alone. The info must be known to it and is authenticated, not sent.
-func (r Recipient) Seal(info, data []byte) ([]byte, error) {
-	return hpke.Seal(r.key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), info, data)
-}
 
 // Fingerprint returns the first 8 bytes of the SHA-256 of a public key: enough to find one's own entry in a list.
 func Fingerprint(key ed25519.PublicKey) [8]byte {

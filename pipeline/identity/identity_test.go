@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/weft-relay/weft/pipeline/identity"
 )
@@ -86,26 +88,93 @@ func TestOnlyTheRecipientOpensWhatIsSealedForIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, secret := []byte("info"), []byte("the doors are open")
-	sealed, err := to.Seal(info, secret)
+	sealer, opener := to.Sealer(info), bob.Opener(info)
+	first, err := sealer.Seal(secret)
 	if err != nil {
 		t.Fatal(err)
+	}
+	sealed, err := sealer.Seal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(first, sealed) {
+		t.Error("the same data looks the same when it is sealed again")
 	}
 	if len(sealed) != len(secret)+identity.Overhead {
 		t.Errorf("sealing adds %d bytes, want %d", len(sealed)-len(secret), identity.Overhead)
 	}
-	if got, err := bob.Open(info, sealed); err != nil || !bytes.Equal(got, secret) {
-		t.Errorf("opened %q, %v", got, err)
+	for _, s := range [][]byte{sealed, first, sealed} { // in any order, and again
+		if got, err := opener.Open(s); err != nil || !bytes.Equal(got, secret) {
+			t.Errorf("opened %q, %v", got, err)
+		}
 	}
-	if _, err := alice.Open(info, sealed); err == nil {
+	if _, err := alice.Opener(info).Open(sealed); err == nil {
 		t.Error("somebody else opened it")
 	}
-	if _, err := bob.Open([]byte("other"), sealed); err == nil {
+	if _, err := bob.Opener([]byte("other")).Open(sealed); err == nil {
 		t.Error("opened under another info")
 	}
-	sealed[len(sealed)-1] ^= 1
-	if _, err := bob.Open(info, sealed); err == nil {
-		t.Error("opened although altered")
+	for i := range sealed {
+		altered := bytes.Clone(sealed)
+		altered[i] ^= 1
+		if _, err := opener.Open(altered); err == nil {
+			t.Errorf("opened although byte %d is altered", i)
+		}
 	}
+	if _, err := opener.Open(sealed[:identity.Overhead-1]); err == nil {
+		t.Error("opened although truncated")
+	}
+}
+
+// A sender takes a new key at each start and each hour. Does an opener read what any number of them have sealed?
+func TestEveryKeyOfASenderIsRead(t *testing.T) {
+	bob := load(t, t.TempDir())
+	to, err := identity.NewRecipient(bob.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	opener := bob.Opener(nil)
+	var sealed [][]byte
+	for i := range byte(20) {
+		s, err := to.Sealer(nil).Seal([]byte{i})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed = append(sealed, s)
+	}
+	for range 2 {
+		for i, s := range sealed {
+			if got, err := opener.Open(s); err != nil || !bytes.Equal(got, []byte{byte(i)}) {
+				t.Errorf("start %d: opened %x, %v", i, got, err)
+			}
+		}
+	}
+}
+
+func TestASenderChangesItsKeyEveryHour(t *testing.T) {
+	bob := load(t, t.TempDir())
+	to, err := identity.NewRecipient(bob.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		sealer, opener := to.Sealer(nil), bob.Opener(nil)
+		keys := map[string]bool{}
+		for range 5 {
+			sealed, err := sealer.Seal([]byte("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys[string(sealed[:32])] = true
+			if _, err := opener.Open(sealed); err != nil {
+				t.Error(err)
+			}
+			time.Sleep(31 * time.Minute)
+		}
+		if len(keys) != 3 {
+			t.Errorf("%d keys in 2 hours, want 3", len(keys))
+		}
+	})
 }
 
 func TestKeysAreWrittenAsTheyAreRead(t *testing.T) {

@@ -53,7 +53,7 @@ func Encode(id *identity.Identity, node string, version uint64, entries []Entry)
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := to.Seal([]byte(infoLabel+node), []byte(strings.Join(e.Filters, "\x00"))) // no filter holds U+0000 [MQTT-1.5.3-2]
+		sealed, err := to.Sealer([]byte(infoLabel + node)).Seal([]byte(strings.Join(e.Filters, "\x00"))) // no filter holds U+0000 [MQTT-1.5.3-2]
 		if err != nil {
 			return nil, fmt.Errorf("profile: %w", err)
 		}
@@ -111,7 +111,7 @@ func Open(data []byte, key ed25519.PublicKey, reader *identity.Identity) (*Profi
 }
 
 func (p *Profile) open(reader *identity.Identity, sealed []byte) error {
-	plain, err := reader.Open([]byte(infoLabel+p.Node), sealed)
+	plain, err := reader.Opener([]byte(infoLabel + p.Node)).Open(sealed)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}

@@ -31,7 +31,7 @@ func sealed(t *testing.T, id *identity.Identity, origin, to string, key ed25519.
 	t.Helper()
 	recipient, err := identity.NewRecipient(key)
 	require.NoError(t, err)
-	data, err := frame.Seal(id, origin, to, recipient, &frame.Frame{Lane: 1, Epoch: 1, Messages: []frame.Message{{
+	data, err := frame.Seal(id, origin, to, recipient.Sealer(frame.SealInfo(origin, to)), &frame.Frame{Lane: 1, Epoch: 1, Messages: []frame.Message{{
 		Seq: seq, Time: time.Now(), Topic: topic, Payload: []byte("hostile"), QoS: 1,
 	}}})
 	require.NoError(t, err)
