@@ -103,10 +103,16 @@ func (in *incoming) redelivered(l *link, p Publication) bool {
 	return false
 }
 
-// released answers a PUBREL [MQTT-4.3.3-2].
+// released answers a PUBREL [MQTT-4.3.3-2]. One that comes again is answered at once: a link that is cut after each PUBREL would
+// else make no progress.
 func (in *incoming) released(l *link, id uint16) {
-	in.store.Forget(id)
-	l.write(appendAck(nil, pubcompHeader, id), true)
+	pubcomp := appendAck(nil, pubcompHeader, id)
+	if in.store.Received(id) {
+		in.store.Forget(id)
+		l.writeLater(pubcomp)
+	} else {
+		l.write(pubcomp, true)
+	}
 }
 
 // settle takes note that a consumer is done with the deliveries, and acknowledges those that nobody else waits for.

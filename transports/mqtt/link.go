@@ -31,11 +31,13 @@ type link struct {
 	mu      sync.Mutex
 	space   *sync.Cond // the buffer has shrunk, or the link has failed
 	buf     []byte
-	durable bool // a packet in buf depends on the store
-	loose   int  // QoS 0 publications in buf
-	writing bool // the flusher holds bytes that are not in the socket yet
-	held    bool // the flusher leaves buf alone
-	closing bool // the link fails when buf is empty
+	durable bool        // a packet in buf depends on the store
+	loose   int         // QoS 0 publications in buf
+	later   []byte      // packets that depend on the store and wait for company
+	due     *time.Timer // when they have waited long enough
+	writing bool        // the flusher holds bytes that are not in the socket yet
+	held    bool        // the flusher leaves buf alone
+	closing bool        // the link fails when buf is empty
 	err     error
 
 	wake     chan struct{} // buf has grown
@@ -101,6 +103,42 @@ func (l *link) writeLoose(packet []byte) bool {
 	l.loose++
 	l.append(packet, false)
 	return true
+}
+
+const (
+	laterLimit = 2 * time.Millisecond // the longest that packets of writeLater wait
+	laterBytes = 8 * ackLen           // of them that do not wait any more
+)
+
+// writeLater is write for packets that depend on the store and that nobody is in a hurry for: they wait for others, so that one
+// sync serves many.
+func (l *link) writeLater(packets []byte) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	if len(l.later) == 0 {
+		l.due = time.AfterFunc(laterLimit, l.hurry)
+	}
+	if l.later = append(l.later, packets...); len(l.later) >= laterBytes {
+		l.takeLater()
+	}
+	return true
+}
+
+func (l *link) hurry() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.takeLater()
+}
+
+func (l *link) takeLater() {
+	if len(l.later) > 0 {
+		l.due.Stop()
+		l.append(l.later, true)
+		l.later = l.later[:0]
+	}
 }
 
 func (l *link) append(packets []byte, durable bool) {
@@ -191,6 +229,7 @@ func (l *link) drain(limit time.Duration) {
 	defer stop.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.takeLater()
 	for (len(l.buf) > 0 || l.writing) && l.err == nil {
 		l.space.Wait()
 	}
