@@ -26,6 +26,7 @@ type segment struct {
 	path    string
 	file    *os.File // open only while it is written to
 	size    int64    // bytes that are written and count
+	ahead   int64    // bytes that were written, those of the room behind size included
 	live    int64    // bytes of messages that some lane still needs, as of the last look
 	pairs   int      // pairs of block and lane that were live then; a new look pays when they have halved
 }

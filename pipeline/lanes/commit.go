@@ -82,9 +82,16 @@ func (s *Store) write(b *batch) error {
 		}
 		b.seg.file = f
 	}
-	if _, err := b.seg.file.WriteAt(b.buf, b.base); err != nil {
+	out, ahead := s.withRoom(b)
+	if _, err := b.seg.file.WriteAt(out, b.base); err != nil {
 		return err
 	}
+	if ahead < b.seg.ahead {
+		if err := b.seg.file.Truncate(ahead); err != nil {
+			return err
+		}
+	}
+	b.seg.ahead = ahead
 	if !b.sync && !b.session && !created {
 		return nil
 	}
@@ -95,6 +102,28 @@ func (s *Store) write(b *batch) error {
 		return syncDir(s.journal())
 	}
 	return nil
+}
+
+// roomBytes is how far ahead of what it holds a segment is written with zeros. To sync bytes inside a file costs two thirds of
+// what it costs to make the file longer, for the file system has no journal of its own to write then.
+const roomBytes = 128 << 10
+
+// withRoom returns what is written for a batch: its bytes, the record of the room behind them, and new room where that is used
+// up; and how long the segment then is. Behind the last batch of a segment there is no room.
+func (s *Store) withRoom(b *batch) (out []byte, ahead int64) {
+	end := b.base + int64(len(b.buf))
+	if end >= s.opts.SegmentBytes {
+		return b.buf, end
+	}
+	room := end + roomLen
+	if ahead = b.seg.ahead; ahead < room {
+		ahead = min(room+roomBytes, s.opts.SegmentBytes+roomLen)
+	}
+	out = appendRoom(b.buf, ahead-room, seedOf(b.seg.number))
+	if ahead > b.seg.ahead {
+		out = append(out, make([]byte, ahead-room)...)
+	}
+	return out, ahead
 }
 
 // cutTorn takes off the end of a segment what a failed batch left there: after a crash it would count as written, although

@@ -1,6 +1,7 @@
 package lanes_test
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -144,6 +145,30 @@ func segments(t testing.TB, dir string) []string {
 	paths, err := filepath.Glob(filepath.Join(dir, "journal", "*.seg"))
 	require.NoError(t, err)
 	return paths
+}
+
+// A segment is written ahead with zeros. Does a store that was killed take them for what they are, wherever in a segment it was, and
+// does one that was closed leave none?
+func TestRoomThatWasWrittenAheadIsNoDamage(t *testing.T) {
+	origin := t.TempDir()
+	s := open(t, origin, lanes.Options{SegmentBytes: 4 << 10})
+	l := s.Lane("a", lanes.Limits{})
+	var sent []frame.Message
+	for n := range 200 {
+		sent = append(sent, put(t, s, n, 1, 1, l)...)
+		var said strings.Builder
+		killed, err := lanes.Open(copyDir(t, origin), lanes.Options{}, slog.New(slog.NewTextHandler(&said, nil)))
+		require.NoError(t, err)
+		require.NotContains(t, said.String(), "damaged")
+		require.Equal(t, sent, drain(t, killed.Lane("a", lanes.Limits{})))
+		require.NoError(t, killed.Close())
+	}
+	require.NoError(t, s.Close())
+	for _, path := range segments(t, origin) {
+		file, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Less(t, len(file)-len(bytes.TrimRight(file, "\x00")), 16, path)
+	}
 }
 
 // Wherever the journal is damaged: does the store open, say what is lost, and keep everything else?

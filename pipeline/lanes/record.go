@@ -39,7 +39,8 @@ const (
 	recHanded                              // messages of a lane of another node that are handed over beyond that
 	recCheckpoint                          // what follows, up to recCheckpointEnd, is everything but the messages
 	recCheckpointEnd
-	recLast = recCheckpointEnd
+	recRoom // how many zero bytes behind it were written ahead; the next write takes its place
+	recLast = recRoom
 )
 
 var (
@@ -125,10 +126,29 @@ func scan(b []byte, seed uint32, record func(off int, t recordType, body []byte)
 		}
 		record(off, t, body)
 		off += recordLen + len(body)
+		if t == recRoom && len(body) == 4 {
+			off += zeros(b[off:], int(le.Uint32(body)))
+		}
 	}
 	if bad >= 0 {
 		damaged(bad, len(b))
 	}
+}
+
+// zeros returns how many of the first bytes of b, up to a limit, are zero.
+func zeros(b []byte, limit int) (n int) {
+	for n < min(len(b), limit) && b[n] == 0 {
+		n++
+	}
+	return n
+}
+
+// roomLen is the length of a recRoom.
+const roomLen = recordLen + 4
+
+func appendRoom(b []byte, n int64, seed uint32) []byte {
+	start := len(b)
+	return finish(le.AppendUint32(begin(b, recRoom), uint32(n)), start, seed)
 }
 
 const (

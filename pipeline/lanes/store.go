@@ -130,8 +130,8 @@ func (s *Store) Close() error {
 	close(s.stopWriting)
 	s.writer.Wait()
 	err := s.commit(true)
-	if f := s.segs[len(s.segs)-1].file; f != nil {
-		err = errors.Join(err, f.Sync(), f.Close())
+	if seg := s.segs[len(s.segs)-1]; seg.file != nil {
+		err = errors.Join(err, seg.file.Truncate(seg.size), seg.file.Sync(), seg.file.Close())
 	}
 	return errors.Join(err, s.lock.Close())
 }
