@@ -1,9 +1,12 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -16,8 +19,9 @@ const closeTimeout = 15 * time.Second
 // router is a Watermill router that runs in a goroutine of its own.
 type router struct {
 	*message.Router
-	name string
-	done chan error // what Run returned
+	name     string
+	done     chan error // what Run returned
+	stopping atomic.Bool
 }
 
 func newRouter(name string, log *slog.Logger) (*router, error) {
@@ -29,12 +33,13 @@ func newRouter(name string, log *slog.Logger) (*router, error) {
 	return &router{Router: r, name: name, done: make(chan error, 1)}, nil
 }
 
-// start runs the router and waits until it does. When it ends without having been stopped it calls died.
+// start runs the router and waits until it does. When it ends without having been stopped, as one whose handlers have all ended
+// does (it then closes itself and says no error), it calls died.
 func (r *router) start(ctx context.Context, died func(error)) error {
 	go func() {
 		err := r.Run(context.WithoutCancel(ctx))
-		if !r.IsClosed() || err != nil {
-			died(fmt.Errorf("router %s ended by itself: %w", r.name, err))
+		if !r.stopping.Load() {
+			died(fmt.Errorf("router %s ended by itself: %w", r.name, cmp.Or(err, errHandlersEnded)))
 		}
 		r.done <- err
 	}()
@@ -49,11 +54,14 @@ func (r *router) start(ctx context.Context, died func(error)) error {
 	}
 }
 
+var errHandlersEnded = errors.New("its handlers have ended")
+
 // stop closes the router and waits for it, if it was started.
 func (r *router) stop() error {
 	if !r.IsRunning() {
 		return nil
 	}
+	r.stopping.Store(true)
 	err := r.Close()
 	<-r.done
 	if err != nil {
