@@ -159,6 +159,9 @@ func (d *delivery) wanted(batch []frame.Message) []frame.Message {
 // publish sends the messages as one frame, or, where that is too large for the transport, as two halves; a message that is too
 // large alone goes to the dead letters.
 func (d *delivery) publish(ctx context.Context, uuid string, batch []frame.Message) error {
+	if size := lanes.Size(&batch[0]); len(batch) == 1 && size > frame.MaxSize {
+		return d.bury(ctx, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d", size, frame.MaxSize))
+	}
 	data, err := d.seal(batch)
 	if err != nil {
 		return err

@@ -159,6 +159,7 @@ func TestMessageTooLargeIsPutAsideAndTheLaneGoesOn(t *testing.T) {
 		sizes = append(sizes, letter.Bytes)
 	}
 	require.Equal(t, []int{2 << 20, 200 << 20}, sizes)
+	require.Less(t, peakMemory(t, alice.node), int64(4*200<<20), "memory for a payload of 200 MiB")
 	alice.node.await(5*time.Second, func(s pipeline.Status) error {
 		l := lane(t, s, "all/bob")
 		requireBalance(t, l)
@@ -167,6 +168,17 @@ func TestMessageTooLargeIsPutAsideAndTheLaneGoesOn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// peakMemory returns the most bytes that the node has had resident since its start.
+func peakMemory(t *testing.T, n *node) (bytes int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", n.cmd.Process.Pid))
+	require.NoError(t, err)
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	_, err = fmt.Sscanf(after, "%d kB", &bytes)
+	require.NoError(t, err)
+	return bytes << 10
 }
 
 // noise fills a file with what cannot be compressed.

@@ -1,7 +1,10 @@
 package e2e_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -87,4 +90,32 @@ func TestPortInUseIsAClearError(t *testing.T) {
 	alice.node.program.start()
 	require.Equal(t, 1, alice.node.exit(20*time.Second))
 	require.Contains(t, alice.node.output(), "admin.listen: listen tcp "+bob.node.admin+": bind: address already in use; name an address")
+}
+
+// A collector of logs reads what the node prints, from its start to its end. Is each line an object with time, level and message?
+func TestLogIsJSONWhereAsked(t *testing.T) {
+	m, alice, _ := pair(t)
+	alice.node.args = append(alice.node.args, "--log-format", "json")
+	m.start()
+	m.nats.stop() // something to warn of
+	alice.node.await(10*time.Second, func(s pipeline.Status) error {
+		if len(s.Problems) == 0 {
+			return errors.New("no problem is seen")
+		}
+		return nil
+	})
+	require.Equal(t, 0, alice.node.stop())
+	levels := map[string]int{}
+	for line := range strings.Lines(alice.node.output()) {
+		var entry struct {
+			Time       time.Time
+			Level, Msg string
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &entry), line)
+		require.NotZero(t, entry.Time, line)
+		require.NotEmpty(t, entry.Msg, line)
+		levels[entry.Level]++
+	}
+	require.NotZero(t, levels["INFO"])
+	require.NotZero(t, levels["WARN"])
 }
