@@ -182,15 +182,17 @@ func (s *Store) Packets() iter.Seq2[uint16, []byte] {
 	}
 }
 
-// Receive remembers the packet identifier of an incoming QoS 2 message until [Store.Forget]. [Store.Append] does so too.
-func (s *Store) Receive(id uint16) {
+// Receive remembers the packet identifier of an incoming QoS 2 message until [Store.Forget], and reports whether that is news. It
+// is none after [Store.Append], which does so too, and then it is on the disk.
+func (s *Store) Receive(id uint16) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.session.received[id]; ok {
-		return
+		return false
 	}
 	s.session.received[id] = struct{}{}
 	s.sessionState(recReceive, idBody(id))
+	return true
 }
 
 // Received reports whether the message under that packet identifier is stored.

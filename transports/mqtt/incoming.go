@@ -140,9 +140,8 @@ func (in *incoming) done(d *delivery) {
 func (in *incoming) acknowledge(d *delivery) {
 	id := d.pub.PacketID
 	if d.pub.QoS == 2 {
-		in.store.Receive(id)
 		delete(in.open, id)
-		d.link.write(appendAck(nil, pubrecHeader, id), true)
+		d.link.write(appendAck(nil, pubrecHeader, id), in.store.Receive(id))
 		return
 	}
 	d.acked = !d.link.write(appendAck(nil, pubackHeader, id), false)

@@ -19,8 +19,9 @@ type Store interface {
 	// Packets returns the outgoing packets in the order in which each id was first put.
 	Packets() iter.Seq2[uint16, []byte]
 
-	// Receive remembers an incoming QoS 2 packet identifier whose message the consumer has stored; it is idempotent.
-	Receive(id uint16)
+	// Receive remembers an incoming QoS 2 packet identifier whose message the consumer has stored, and reports whether that is
+	// news: it is none where the consumer has stored the identifier with the message, for good.
+	Receive(id uint16) (news bool)
 	// Received reports whether Receive was called for the id since the last Forget of it.
 	Received(id uint16) bool
 	// Forget ends the flow of an incoming packet identifier: its PUBREL has come.
@@ -94,10 +95,12 @@ func (s *MemoryStore) Packets() iter.Seq2[uint16, []byte] {
 }
 
 // Receive implements [Store].
-func (s *MemoryStore) Receive(id uint16) {
+func (s *MemoryStore) Receive(id uint16) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_, known := s.received[id]
 	s.received[id] = struct{}{}
+	return !known
 }
 
 // Received implements [Store].
