@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	patienceLimit  = 6 * time.Millisecond // the longest that bytes wait for company
+	patienceLimit  = 4 * time.Millisecond // the longest that bytes wait for company
 	patienceSample = 4 * time.Millisecond // over which the rate is taken
 	patienceReads  = 10                   // in a sample, from which on a connection is busy
 	patienceLeast  = 32                   // bytes that are worth waiting for
@@ -16,7 +16,7 @@ const (
 	patiencePauses = 8                    // how often it is doubled
 )
 
-// patience lets what comes over a busy connection gather for up to 2 ms before it is read. A broker writes its packets one
+// patience lets what comes over a busy connection gather for up to 4 ms before it is read. A broker writes its packets one
 // by one, and to wake up for each of them costs both ends more than all else that is done with it. The kernel does the
 // waiting (SO_RCVLOWAT), so that nobody is woken meanwhile. On a quiet connection, or where waiting brings nothing because
 // the broker itself waits for an answer, it reads at once.
@@ -28,9 +28,10 @@ type patience struct {
 	since time.Time // when the sample began
 	reads int       // in it
 	bytes int
-	want  int       // bytes that come in a sample; 0 while the connection is not busy
+	want  int       // bytes that come in half a sample; 0 while the connection is not busy
+	most  int       // bytes that come at all before the other side waits: for a window of messages, or of segments, to open
 	again time.Time // not before it is waiting tried again
-	vain  int       // waits in vain, in a row
+	vain  int       // waits in vain, less those that were not
 }
 
 // newPatience returns nil where conn is no TCP connection.
@@ -43,31 +44,32 @@ func newPatience(conn net.Conn) *patience {
 	if err != nil {
 		return nil
 	}
-	return &patience{tcp: tcp, raw: raw, low: 1, since: time.Now()}
+	return &patience{tcp: tcp, raw: raw, low: 1, most: patienceMost, since: time.Now()}
 }
 
 // read reads from conn, which runs over the TCP connection. Answers are bytes that are known to be on their way.
 func (p *patience) read(conn net.Conn, buf []byte, answers int) (int, error) {
 	now := time.Now()
-	want := answers
-	if now.After(p.again) {
-		want = max(want, min(p.want, patienceMost))
-	}
-	if want < patienceLeast {
+	want := min(max(p.want, answers), p.most)
+	if want < patienceLeast || now.Before(p.again) {
 		return p.readNow(conn, buf)
 	}
 	p.tcp.SetReadDeadline(now.Add(patienceLimit))
-	err := p.await(want)
+	late := p.await(want)
 	p.tcp.SetReadDeadline(time.Time{})
+	n, err := p.readNow(conn, buf)
 	switch {
-	case err == nil:
-		p.vain = 0
-	case want > answers:
+	case late == nil:
+		p.vain = max(0, p.vain-1)
+		p.most = min(p.most+p.most/128+1, patienceMost)
+	case n < want/4:
 		p.again = now.Add(patienceLimit + patiencePause<<min(p.vain, patiencePauses))
 		p.vain++
 		p.want = 0
+	default:
+		p.most = max(n*3/4, patienceLeast)
 	}
-	return p.readNow(conn, buf)
+	return n, err
 }
 
 // readNow waits for nothing but the first byte.
@@ -87,9 +89,9 @@ func (p *patience) count(n int) (int, error) {
 	p.reads, p.bytes = p.reads+1, p.bytes+n
 	now := time.Now()
 	if d := now.Sub(p.since); d >= patienceSample {
-		due := int(int64(p.bytes) * int64(patienceSample) / int64(d))
+		half := int(int64(p.bytes) * int64(patienceSample/2) / int64(d))
 		if p.want > 0 || p.reads >= patienceReads {
-			p.want = due
+			p.want = half
 		}
 		p.reads, p.bytes, p.since = 0, 0, now
 	}
@@ -108,6 +110,7 @@ func (p *patience) await(want int) error {
 	return p.raw.Read(func(fd uintptr) bool {
 		if !asked { // not before: what the kernel reports before this call is forgotten
 			asked = true
+			ackAtOnce(fd) // or a broker with Nagle's algorithm on would wait for us, and we for it
 			p.require(fd, want)
 			return false
 		}
@@ -118,8 +121,10 @@ func (p *patience) await(want int) error {
 // quickAck makes the kernel acknowledge at once what was read. Brokers that leave Nagle's algorithm on, as Mosquitto does, hold
 // back their next small packet until then: with delayed acknowledgements every window of messages would wait 40 ms. The
 // kernel forgets the wish, so it is repeated after reads.
-func (p *patience) quickAck() {
-	_ = p.raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1) })
+func (p *patience) quickAck() { _ = p.raw.Control(ackAtOnce) }
+
+func ackAtOnce(fd uintptr) {
+	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
 }
 
 // tcpOf returns the TCP connection that conn runs over, or nil.
