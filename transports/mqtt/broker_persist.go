@@ -99,8 +99,13 @@ func (h *persistHook) OnClientExpired(cl *mochi.Client) { h.store.delete(clientK
 // OnPacketRead implements mochi's Hook. A connection that another has taken the session from has nothing more to say.
 func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
 	conn, ok := cl.Net.Conn.(*brokerConn)
-	if !ok || pk.FixedHeader.Type == packets.Connect {
+	switch {
+	case !ok:
 		return pk, nil
+	case pk.FixedHeader.Type == packets.Connect && conn.release == nil:
+		return pk, nil
+	case pk.FixedHeader.Type == packets.Connect: // [MQTT-3.1.0-2]
+		return pk, packets.ErrRejectPacket
 	}
 	if code := validate(h.broker.server, pk); code != packets.CodeSuccess {
 		return pk, packets.ErrRejectPacket

@@ -2,10 +2,13 @@ package mqtt_test
 
 import (
 	"context"
+	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -60,4 +63,25 @@ func TestBuiltInBrokerEnforcesUsersAndRights(t *testing.T) {
 	eventually(t, 5*time.Second, "the refusal in the report", func() bool {
 		return strings.HasPrefix(wrong.Report().Detail, "broker refused: bad user name or password")
 	})
+}
+
+// A client sends CONNECT a second time, which MQTT forbids [MQTT-3.1.0-2]. Does that end its own connection and nothing else?
+func TestSecondConnectOfAClientEndsItsConnectionOnly(t *testing.T) {
+	broker := startBroker(t, mqtt.BrokerConfig{})
+	other := session(t, config(broker.URL(), "other"), nil)
+	got := subscribe(t, other, "#")
+	conn, err := net.Dial("tcp", broker.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	connect := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	connect.ProtocolName, connect.ProtocolVersion, connect.ClientIdentifier, connect.CleanSession = "MQTT", 4, "twice", true
+	require.NoError(t, connect.Write(conn))
+	_, err = packets.ReadPacket(conn)
+	require.NoError(t, err)
+	require.NoError(t, connect.Write(conn))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+	_, err = io.Copy(io.Discard, conn)
+	require.NoError(t, err, "the connection is closed")
+	require.NoError(t, session(t, config(broker.URL(), "sender"), nil).Publish("", raw("a", "still there", 1)))
+	eventually(t, 5*time.Second, "the message", func() bool { return got.len() == 1 })
 }

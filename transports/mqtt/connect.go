@@ -226,7 +226,8 @@ func (s *Session) ping(l *link, now time.Time) {
 // hangUp sends the acknowledgements that are due and a DISCONNECT.
 func (s *Session) hangUp(l *link) {
 	s.consumers.Wait()
-	s.in.sweep(time.Time{}, nil) // at no time is anything overdue: this settles late acknowledgements alone
+	s.in.sweep(func(string) bool { return true }) // settles late acknowledgements alone
+	l.hurry()                                     // nothing may follow the DISCONNECT [MQTT-3.14.4-2]
 	l.write([]byte{packets.Disconnect << 4, 0}, false)
 	l.drain(time.Second)
 }

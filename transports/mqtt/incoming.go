@@ -7,9 +7,13 @@ import (
 	"time"
 )
 
-// linger is how long a message that no consumer takes is held back from the broker's eyes, and how long a filter stays
-// subscribed after its consumer has gone: long enough to subscribe again, or to stop in order, without a loss.
-const linger = 2 * time.Minute
+const (
+	// linger is how long a filter stays subscribed after its consumer has gone, and its messages wait for another: long enough to
+	// subscribe again, or to stop in order, without a loss.
+	linger = 2 * time.Minute
+	// startGrace is how long after Start all messages that no consumer wants wait for one.
+	startGrace = 10 * time.Second
+)
 
 // delivery is an incoming message until it is acknowledged.
 type delivery struct {
@@ -19,11 +23,8 @@ type delivery struct {
 	acked bool  // settled while its connection was gone: acknowledged when the broker sends it again
 }
 
-// parked is a message that no consumer wants now. What a consumer left unsettled may still be acknowledged.
-type parked struct {
-	*item
-	since time.Time
-}
+// parked is a message at QoS 1 or 2 that no consumer wants now. What a consumer left unsettled may still be acknowledged.
+type parked struct{ *item }
 
 // incoming is the receiving half of a session.
 type incoming struct {
@@ -83,7 +84,17 @@ func (in *incoming) published(l *link, p Publication, dup bool) {
 	}
 	if d.refs == 0 {
 		d.refs = 1
-		in.parked = append(in.parked, parked{&item{d: d}, time.Now()})
+		in.park(&item{d: d})
+	}
+}
+
+// park keeps a message for a consumer to come; at QoS 0 it is dropped.
+func (in *incoming) park(i *item) {
+	switch {
+	case i.d.pub.QoS > 0:
+		in.parked = append(in.parked, parked{i})
+	case !i.settled():
+		in.unwanted.Add(1)
 	}
 }
 
@@ -182,23 +193,23 @@ func (in *incoming) remove(c *consumer) {
 	defer in.mu.Unlock()
 	in.consumers = slices.DeleteFunc(in.consumers, func(other *consumer) bool { return other == c })
 	for _, i := range c.unsettled() {
-		in.parked = append(in.parked, parked{i, time.Now()})
+		in.park(i)
 	}
 }
 
-// sweep settles what is parked when its late acknowledgement has come, or when nobody has wanted it for too long. Messages
-// that one of the expected filters matches wait without end. It returns the topic of a message that was dropped.
-func (in *incoming) sweep(now time.Time, expected []string) (dropped string) {
+// sweep settles what is parked when its late acknowledgement has come, or when no consumer is expected for its topic any more. It
+// returns the topic of a message that was dropped.
+func (in *incoming) sweep(expected func(topic string) bool) (dropped string) {
 	var done []*delivery
 	in.mu.Lock()
 	in.parked = slices.DeleteFunc(in.parked, func(p parked) bool {
-		switch {
+		switch topic := p.d.pub.Topic; {
 		case p.settled():
-		case now.Sub(p.since) < linger || anyMatches(expected, p.d.pub.Topic):
+		case expected(topic):
 			return false
 		default:
 			in.unwanted.Add(1)
-			dropped = p.d.pub.Topic
+			dropped = topic
 		}
 		done = append(done, p.d)
 		return true

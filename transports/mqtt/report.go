@@ -10,7 +10,7 @@ import (
 type Counters struct {
 	LostOut  uint64 `json:"lost_out"` // published at QoS 0 and lost with a connection before they reached the socket
 	Overflow uint64 `json:"overflow"` // arrived at QoS 0 and dropped because the consumer was blocked
-	Unwanted uint64 `json:"unwanted"` // arrived for a filter that nobody subscribed to within 2 minutes
+	Unwanted uint64 `json:"unwanted"` // arrived for a filter that nobody subscribes to any more
 	Bad      uint64 `json:"bad"`      // arrived and not readable for the marshaler
 	Echoes   uint64 `json:"echoes"`   // the session's own publications, kept out
 	Refused  uint64 `json:"refused"`  // published, and given up because the broker hangs up on them

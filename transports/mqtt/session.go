@@ -47,6 +47,7 @@ type Session struct {
 
 	mu          sync.Mutex
 	started     bool
+	begun       time.Time // when it was started
 	closed      bool
 	initialized map[string]byte // by SubscribeInitialize
 	lingering   map[string]lingering
@@ -98,7 +99,7 @@ func (s *Session) Start(context.Context) error {
 	if s.started || s.closed {
 		return errors.New("mqtt session started twice")
 	}
-	s.started = true
+	s.started, s.begun = true, time.Now()
 	s.out.load()
 	s.connection.Go(s.run)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -150,4 +151,77 @@ func TestBridgeBitCarriesRetainAndKeepsEchoesOut(t *testing.T) {
 	eventually(t, 5*time.Second, "the other's message", func() bool { return got.len() > 0 })
 	assert.Equal(t, []string{"theirs"}, got.payloads())
 	assert.Equal(t, "1", got.msgs[0].Metadata.Get(transports.MetaRetain))
+}
+
+// A filter is not wanted any more, and the connection breaks before the broker hears it, or before its answer comes. Does it hear it
+// again, also from the next run?
+func TestUnsubscribeThatWasCutIsSentAgain(t *testing.T) {
+	for name, cutAt := range map[string]struct {
+		kind    byte
+		restart bool
+	}{
+		"on its way": {packets.Unsubscribe, false}, "before its answer": {packets.Unsuback, false}, "before a restart": {packets.Unsubscribe, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			broker := startMosquitto(t)
+			store := mqtt.NewMemoryStore()
+			first := session(t, config(broker.url(), "receiver"), store)
+			subscribe(t, first, "a")
+			require.NoError(t, first.Close())
+
+			p := startProxy(t, broker.address())
+			cuts := 0
+			p.set(func(p *proxy) {
+				p.watch = func(_ bool, kind byte) verdict {
+					if kind == cutAt.kind && cuts == 0 {
+						cuts++
+						p.deaf = cutAt.restart
+						return cutBefore
+					}
+					return pass
+				}
+			})
+			second := session(t, config(via(broker.url(), p), "receiver"), store)
+			eventually(t, 10*time.Second, "the cut", func() bool {
+				var n int
+				p.set(func(*proxy) { n = cuts })
+				return n == 1
+			})
+			if cutAt.restart {
+				require.NoError(t, second.Close())
+				p.set(func(p *proxy) { p.deaf = false })
+				second = session(t, config(via(broker.url(), p), "receiver"), store)
+			}
+			eventually(t, 10*time.Second, "no subscription left", func() bool { return isUp(second) && len(store.Subscriptions()) == 0 })
+			sender := session(t, config(broker.url(), "sender"), nil)
+			got := subscribe(t, second, "b")
+			require.NoError(t, sender.Publish("", raw("a", "not wanted", 1), raw("b", "end", 1)))
+			eventually(t, 5*time.Second, "what is wanted", func() bool { return got.len() == 1 })
+			require.Zero(t, second.Counters().Unwanted)
+		})
+	}
+}
+
+// The broker has queued what nobody wants any more. Is that taken off it, so that what is wanted comes behind it, although the
+// broker sends only so much that is not acknowledged?
+func TestQueueThatNobodyWantsHoldsUpNothing(t *testing.T) {
+	broker := startMosquitto(t)
+	store := mqtt.NewMemoryStore()
+	first := session(t, config(broker.url(), "receiver"), store)
+	subscribe(t, first, "old")
+	subscribe(t, first, "new")
+	require.NoError(t, first.Close())
+	sender := session(t, config(broker.url(), "sender"), nil)
+	for i := range 60 { // thrice what Mosquitto has in flight
+		require.NoError(t, sender.Publish("", raw("old", fmt.Sprint(i), 1)))
+	}
+	require.NoError(t, sender.Publish("", raw("new", "wanted", 1)))
+
+	second, err := mqtt.New(config(broker.url(), "receiver"), store, nil, discard())
+	require.NoError(t, err)
+	t.Cleanup(func() { second.Close() })
+	got := subscribe(t, second, "new")
+	require.NoError(t, second.Start(context.Background()))
+	eventually(t, 30*time.Second, "what is wanted", func() bool { return got.len() == 1 })
+	require.NotZero(t, second.Counters().Unwanted)
 }

@@ -21,6 +21,9 @@ const (
 	answerTimeout = 20 * time.Second
 
 	subackFailure = 0x80 // MQTT 3.9.3
+
+	// leaving stands in the store for the QoS of a filter that the broker may or may not have forgotten.
+	leaving = 0x80
 )
 
 // checkFilter reports what is wrong with a topic filter, by MQTT 4.7.
@@ -167,14 +170,14 @@ func (s *Session) reconcile(l *link) (refused bool, err error) {
 	return len(denied) > 0, s.unsubscribe(l, have, drop)
 }
 
-// unsubscribe forgets the filters durably before the broker does: a filter that the store only believes to be subscribed
-// to would never be subscribed to again.
+// unsubscribe notes durably that the filters are leaving before the broker hears it: one that the store only believes to be
+// subscribed to would never be subscribed to again, and one that it has forgotten never be unsubscribed from.
 func (s *Session) unsubscribe(l *link, have map[string]byte, drop []string) error {
 	if len(drop) == 0 {
 		return nil
 	}
 	for _, filter := range drop {
-		delete(have, filter)
+		have[filter] = leaving
 	}
 	s.store.SetSubscriptions(have)
 	if err := s.store.Sync(); err != nil {
@@ -184,7 +187,11 @@ func (s *Session) unsubscribe(l *link, have map[string]byte, drop []string) erro
 		if err := s.sendUnsubscribe(l, filters); err != nil {
 			return err
 		}
+		for _, filter := range filters {
+			delete(have, filter)
+		}
 	}
+	s.store.SetSubscriptions(have)
 	return nil
 }
 
@@ -251,10 +258,11 @@ func (s *Session) sweep(now time.Time) {
 			s.change()
 		}
 	}
-	expected := slices.Collect(maps.Keys(s.initialized))
+	expected := slices.AppendSeq(slices.Collect(maps.Keys(s.initialized)), maps.Keys(s.lingering))
+	early := now.Sub(s.begun) < startGrace
 	s.mu.Unlock()
 	s.echo.sweep(now)
-	if topic := s.in.sweep(now, expected); topic != "" {
+	if topic := s.in.sweep(func(topic string) bool { return early || anyMatches(expected, topic) }); topic != "" {
 		s.log.Warn("messages dropped: nobody subscribes to them any more", "topic", topic)
 	}
 }
