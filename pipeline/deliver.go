@@ -2,8 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"slices"
 	"sync"
@@ -28,7 +30,10 @@ const (
 	reasonUnwanted      = "unwanted"      // no filter of the peer matches it
 )
 
-var errStranger = errors.New("the peer has not announced yet what it wants")
+var (
+	errStranger = errors.New("the peer has not announced yet what it wants")
+	errUnlisted = errors.New("the peer does not list this node yet; give its owner what `weft id` prints here")
+)
 
 // delivery is the handler of one lane: it seals the lane's frames and publishes them.
 type delivery struct {
@@ -81,12 +86,26 @@ func (s *laneState) get() (since time.Time, err error) {
 // handle is the deliver-router's handler.
 func (d *delivery) handle(msg *message.Message) error {
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
-	err := errStranger
-	if d.to == nil || d.interests.of(d.to.Name) != nil {
+	err := d.acquainted()
+	if err == nil {
 		err = d.publishWanted(ctx, msg.UUID, batchOf(msg))
 	}
 	d.note(err)
 	return err
+}
+
+// acquainted returns why it is not known yet what of the lane is wanted, or nil.
+func (d *delivery) acquainted() error {
+	if d.to == nil {
+		return nil
+	}
+	switch prof := d.interests.of(d.to.Name); {
+	case prof == nil:
+		return errStranger
+	case !prof.Listed:
+		return errUnlisted
+	}
+	return nil
 }
 
 // hope is the laneReader's: the peers' wishes have changed.
@@ -115,7 +134,7 @@ func (d *delivery) publishWanted(ctx context.Context, uuid string, batch []frame
 		return d.publish(ctx, uuid, batch)
 	}
 	if len(wanted) > 0 {
-		uuid = fmt.Sprintf("%s-%x", frameID(d.node, d.epoch, d.lane, wanted), len(wanted)) // the same for the same messages alone
+		uuid = frameID(d.node, d.epoch, d.lane, wanted) + partID(wanted)
 		if err := d.publish(ctx, uuid, wanted); err != nil {
 			return err
 		}
@@ -186,6 +205,15 @@ func (d *delivery) publish(ctx context.Context, uuid string, batch []frame.Messa
 		return d.publish(ctx, frameID(d.node, d.epoch, d.lane, batch[half:]), batch[half:])
 	}
 	return d.bury(ctx, &batch[0], err)
+}
+
+// partID tells a part of a lane's messages from every other with the same ends: the same for the same messages alone.
+func partID(part []frame.Message) string {
+	h := fnv.New64a()
+	for i := range part {
+		h.Write(binary.BigEndian.AppendUint64(nil, part[i].Seq))
+	}
+	return fmt.Sprintf("-%x", h.Sum64())
 }
 
 func (d *delivery) seal(batch []frame.Message) ([]byte, error) {

@@ -79,11 +79,8 @@ func (n *in) handle(run *message.Message) error {
 			continue
 		}
 		n.bytes.Add(uint64(len(msg.Payload)))
-		n.accept(ctx, &b, origin, f)
-		if b.bytes >= maxBatchBytes {
-			if err := n.handOver(ctx, &b); err != nil {
-				return err
-			}
+		if err := n.accept(ctx, &b, origin, f); err != nil {
+			return err
 		}
 	}
 	return n.handOver(ctx, &b)
@@ -188,9 +185,10 @@ func (n *in) refuse(msg *message.Message, err error) error {
 	return nil
 }
 
-// accept adds to the batch what of a frame is for the broker: not handed over before, and asked for. Handed over means that the
+// accept adds to the batch what of a frame is for the broker: not handed over before, and asked for; it hands the batch over
+// whenever that is large. Handed over means that the
 // broker has answered (everything up to the lane's mark), or, for QoS 2, that the packet is in flight and its session kept on disk.
-func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame) {
+func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame) error {
 	from := foreignLane{origin, f.Lane, f.Epoch}
 	done, _ := n.store.Done(origin, f.Lane, f.Epoch)
 	done = max(done, b.marks[from])
@@ -203,9 +201,15 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 		b.marks[from] = m.Seq
 		if msg := n.admit(ctx, from, m); msg != nil {
 			b.messages = append(b.messages, msg)
-			b.bytes += len(m.Payload)
+			b.bytes += lanes.Size(m) // a prefix makes each topic a copy, though in the frame it stands once
+		}
+		if b.bytes >= maxBatchBytes {
+			if err := n.handOver(ctx, b); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // admit returns the message as it is published here, or nil if it is not.

@@ -319,7 +319,7 @@ func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.
 	}
 }
 
-func testIn(t *testing.T, broker *wire, subs ...Subscription) *in {
+func testIn(t *testing.T, broker message.Publisher, subs ...Subscription) *in {
 	t.Helper()
 	dir := t.TempDir()
 	kept, err := newKeptFrames(dir)
@@ -389,6 +389,39 @@ func mapsEqual(a, b map[string]uint64) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return bytes.Equal(x, y)
+}
+
+// widest is a broker that notes how much it was handed at once.
+type widest struct {
+	wire
+	messages, bytes int
+}
+
+func (w *widest) Publish(_ string, msgs ...*message.Message) error {
+	bytes := 0
+	for _, m := range msgs {
+		bytes += len(m.Metadata[transports.MetaTopic]) + len(m.Payload)
+	}
+	w.messages, w.bytes = w.messages+len(msgs), max(w.bytes, bytes)
+	return nil
+}
+
+// In a frame a topic that repeats stands once; with a prefix each of its messages has a copy. Does a small frame of a peer gone
+// bad take no more memory than any other batch?
+func TestSmallFrameCannotTakeMuchMemory(t *testing.T) {
+	broker := &widest{}
+	n := testIn(t, broker, Subscription{Filter: "#", AddPrefix: "from/alice/", MaxQoS: 2})
+	f := &frame.Frame{Messages: make([]frame.Message, 2000)}
+	topic := strings.Repeat("t", 60_000)
+	for i := range f.Messages {
+		f.Messages[i] = frame.Message{Seq: uint64(i + 1), Topic: topic}
+	}
+	if err := n.handle(fromAlice(t, f)); err != nil {
+		t.Fatal(err)
+	}
+	if broker.messages != 2000 || broker.bytes > maxBatchBytes+len(topic)+1000 {
+		t.Errorf("%d messages, up to %d bytes at once", broker.messages, broker.bytes)
+	}
 }
 
 func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {

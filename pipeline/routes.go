@@ -49,7 +49,7 @@ type addressing struct {
 	interests []*interests // of all direct routes
 
 	views     []*view // of the interests, when strangers was made
-	strangers []int   // indexes of the peers that are known nowhere
+	strangers []int   // indexes of the peers that have nowhere announced what they want of this node
 
 	matched []int // scratch
 	wanted  []int
@@ -135,7 +135,7 @@ func (a *addressing) look() {
 	}
 	a.strangers = a.strangers[:0]
 	for i, p := range a.peers {
-		if !slices.ContainsFunc(a.views, func(v *view) bool { return v.known[p.Name] != nil }) {
+		if !slices.ContainsFunc(a.views, func(v *view) bool { prof := v.known[p.Name]; return prof != nil && prof.Listed }) {
 			a.strangers = append(a.strangers, i)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/profile"
+	"github.com/weft-relay/weft/transports"
 )
 
 func testFrames(t *testing.T, d *delivery) <-chan *message.Message {
@@ -97,5 +99,40 @@ func TestMessagesGrowTooOldWhileTheNetworkIsDown(t *testing.T) {
 	}
 	if s := d.lane.Stats(); s.Dropped[lanes.ReasonAge] != 2 {
 		t.Errorf("the lane counts %+v", s)
+	}
+}
+
+// alice lists bob, and bob runs already, but his owner has not listed alice yet. Is what she keeps for him kept until he does?
+func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
+	network := &wire{}
+	d, store := testDelivery(t, network, &wire{}, 0)
+	d.interests = testInterests(t, t.TempDir())
+	unlisting, err := profile.Encode(testIdentity(t, 2), "bob", 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.interests.take(transports.Announcement{Node: "mqtt_bob", Profile: unlisting}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.interests.rebuild(); err != nil {
+		t.Fatal(err)
+	}
+	queue(t, store, d.lane, "doors/1")
+	frames := testFrames(t, d)
+	msg := receive(t, frames)
+	if err := d.handle(msg); !errors.Is(err, errUnlisted) {
+		t.Fatalf("error %v", err)
+	}
+	msg.Nack()
+	if _, err := announce(t, d.interests, 2, "bob", 2, "doors/#"); err != nil {
+		t.Fatal(err)
+	}
+	msg = receive(t, frames)
+	if err := d.handle(msg); err != nil {
+		t.Fatal(err)
+	}
+	msg.Ack()
+	if got := network.opened(t); !slices.Equal(got, []string{"doors/1"}) {
+		t.Errorf("sent %q, not doors/1", got)
 	}
 }

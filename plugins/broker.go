@@ -60,7 +60,7 @@ func (b *Broker) remote() mqtt.Config {
 // local is how to reach the built-in broker as one of its users, if it has any.
 func (b *Broker) local() mqtt.Config {
 	config := b.Config
-	config.URL = "mqtt://" + b.Embedded.Listen
+	config.URL = "mqtt://" + reachable(b.Embedded.Listen)
 	if len(b.Embedded.Users) > 0 {
 		config.Username, config.Password = b.Embedded.Users[0].Name, b.Embedded.Users[0].Password
 	}
@@ -89,6 +89,7 @@ func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*Session
 			return nil, file.Problem("broker.embedded", err)
 		}
 		config.URL = ownURL(server, keep.Listen)
+		config.Username, config.Password = "", "" // those in the URL are let in whatever the users are
 	}
 	if config.ClientID == "" {
 		config.ClientID = "weft-" + file.Node.Node
@@ -106,8 +107,17 @@ func ownURL(server *mqtt.Broker, listen string) string {
 	if err != nil {
 		panic(err) // the broker has made it
 	}
-	u.Host = listen
+	u.Host = reachable(listen)
 	return u.String()
+}
+
+// reachable returns where this machine reaches what listens there: on all addresses, loopback's is one of them.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return listen
 }
 
 // Start starts the broker if it is built in, and begins connecting.

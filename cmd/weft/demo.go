@@ -67,7 +67,7 @@ peers:
   - {name: {{.Peer}}, key: "{{.PeerKey}}"}
 subscribe: {{.Subscribe}}
 transports:
-  hub: {type: nats, {{.Hub}}}
+  hub: {type: nats, limits: {bytes: 64MiB}, {{.Hub}}}
 routes:
   - {name: readings, match: ["sensors/#", "doors/#", "fridges/#", "hello/#"], to: hub, qos: 2}
   - {name: alarms, match: ["alarms/#"], to: hub, mode: broadcast}

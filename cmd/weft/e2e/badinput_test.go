@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -179,6 +180,25 @@ func peakMemory(t *testing.T, n *node) (bytes int64) {
 	_, err = fmt.Sscanf(after, "%d kB", &bytes)
 	require.NoError(t, err)
 	return bytes << 10
+}
+
+// The built-in broker listens on all addresses, has users, and a user name stands beside it that is none of them. Is the node's own
+// session let in?
+func TestNodeReachesItsBuiltInBrokerWhateverItListensOn(t *testing.T) {
+	_, port, err := net.SplitHostPort(freeAddr(t))
+	require.NoError(t, err)
+	n := newNode(t, "alice")
+	n.config["broker"] = object{
+		"embedded": object{"listen": ":" + port, "users": list{object{"name": "sensor", "password": "s"}}},
+		"username": "somebody", "password": "else",
+	}
+	n.start()
+	n.await(10*time.Second, func(s pipeline.Status) error {
+		if s.Broker.State != transports.Up {
+			return fmt.Errorf("broker is %s: %s", s.Broker.State, s.Broker.Detail)
+		}
+		return nil
+	})
 }
 
 // noise fills a file with what cannot be compressed.
