@@ -112,6 +112,10 @@ func (k *keptFrames) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 // Close implements message.Subscriber.
 func (k *keptFrames) Close() error { return nil }
 
+// maxReady is how many frames wait for the next run. Of more, those that come again after a reconnect would fill the memory while
+// the broker is away.
+const maxReady = 32
+
 // afterKept decorates a subscriber: what it brings waits until the kept frames, which came before, are through.
 type afterKept struct {
 	message.Subscriber
@@ -124,8 +128,8 @@ func (a afterKept) Subscribe(ctx context.Context, topic string) (<-chan *message
 	if err != nil {
 		return nil, err
 	}
-	out := make(chan *message.Message, maxRun) // what comes while a run is under way makes up the next one
-	go func() {                                // ends with ctx
+	out := make(chan *message.Message, maxReady) // what comes while a run is under way makes up the next one
+	go func() {                                  // ends with ctx
 		defer close(out)
 		select {
 		case <-a.kept.drained:

@@ -36,10 +36,12 @@ starts anew with the new file; what is queued stays queued.`,
 				return err
 			}
 			slog.SetDefault(log)
-			leaveRoom()
 			file, err := plugins.Load(g.config)
 			if err != nil {
 				return err
+			}
+			if file.Broker.(*plugins.Broker).Embedded == nil {
+				leaveRoom()
 			}
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)

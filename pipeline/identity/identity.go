@@ -1,9 +1,8 @@
 // Package identity is a node's Ed25519 identity: the file it is kept in, the signatures it makes, and the sealing of data
 // for one recipient alone.
 //
-// Sealing is ChaCha20-Poly1305 under a key that HPKE (RFC 9180) exports in base mode, with DHKEM(X25519, HKDF-SHA256) and
-// HKDF-SHA256. The X25519 key
-// pair is the Ed25519 one under the birational map of RFC 7748, section 4.1, so that one key in the peers list serves for both.
+// Sealing is XChaCha20-Poly1305 under a key that HPKE (RFC 9180) exports in base mode, with DHKEM(X25519, HKDF-SHA256) and
+// HKDF-SHA256. The X25519 key pair is the Ed25519 one under the birational map of RFC 7748, section 4.1, so that one key in the peers list serves for both.
 package identity
 
 import (

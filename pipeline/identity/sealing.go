@@ -5,7 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/hpke"
-	"encoding/binary"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,10 +18,9 @@ import (
 
 const (
 	encapsulatedLen = 32 // bytes of an encapsulated X25519 key
-	counterLen      = 8
 
-	// Overhead is what sealing adds, in bytes: the encapsulated key, the counter and the authentication tag.
-	Overhead = encapsulatedLen + counterLen + chacha20poly1305.Overhead
+	// Overhead is what sealing adds, in bytes: the encapsulated key, the nonce and the authentication tag.
+	Overhead = encapsulatedLen + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
 
 	exportLabel = "weft seal 1"
 
@@ -52,7 +51,8 @@ func NewRecipient(key ed25519.PublicKey) (Recipient, error) {
 }
 
 // Sealer seals data for one recipient under one info. To agree on a key costs more than to seal an ordinary frame, so a key
-// serves for an hour, and each piece of data has a number under it. It is safe for concurrent use.
+// serves for an hour, with a random nonce for each piece of data: a counter would repeat itself in a machine that is copied while it
+// runs. It is safe for concurrent use.
 type Sealer struct {
 	to   Recipient
 	info []byte
@@ -61,7 +61,6 @@ type Sealer struct {
 	born         time.Time
 	encapsulated []byte
 	aead         cipher.AEAD
-	counter      uint64
 }
 
 // Sealer returns a sealer for the recipient. The info must be known to it and is authenticated, not sent.
@@ -69,31 +68,32 @@ func (r Recipient) Sealer(info []byte) *Sealer { return &Sealer{to: r, info: inf
 
 // Seal encrypts data for the recipient alone; it adds [Overhead] bytes.
 func (s *Sealer) Seal(data []byte) ([]byte, error) {
-	encapsulated, aead, counter, err := s.next()
+	encapsulated, aead, err := s.current()
 	if err != nil {
 		return nil, fmt.Errorf("seal: %w", err)
 	}
-	b := make([]byte, 0, len(data)+Overhead)
-	b = binary.BigEndian.AppendUint64(append(b, encapsulated...), counter)
-	return aead.Seal(b, nonce(counter), data, nil), nil
+	b := append(make([]byte, 0, len(data)+Overhead), encapsulated...)
+	nonce := b[len(b) : len(b)+chacha20poly1305.NonceSizeX]
+	rand.Read(nonce) // never fails
+	return aead.Seal(b[:len(b)+len(nonce)], nonce, data, nil), nil
 }
 
-// next returns the key to use, and a number that it was never used with.
-func (s *Sealer) next() (encapsulated []byte, aead cipher.AEAD, counter uint64, err error) {
+// current returns the key to use.
+func (s *Sealer) current() (encapsulated []byte, aead cipher.AEAD, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.aead == nil || time.Since(s.born) > sealerLife {
-		var sender *hpke.Sender
-		if s.encapsulated, sender, err = hpke.NewSender(s.to.key, hpke.HKDFSHA256(), hpke.ExportOnly(), s.info); err != nil {
-			return nil, nil, 0, err
-		}
-		if s.aead, err = exported(sender.Export); err != nil {
-			return nil, nil, 0, err
-		}
-		s.born, s.counter = time.Now(), 0
+	if s.aead != nil && time.Since(s.born) <= sealerLife {
+		return s.encapsulated, s.aead, nil
 	}
-	s.counter++
-	return s.encapsulated, s.aead, s.counter, nil
+	encapsulated, sender, err := hpke.NewSender(s.to.key, hpke.HKDFSHA256(), hpke.ExportOnly(), s.info)
+	if err != nil {
+		return nil, nil, err
+	}
+	if aead, err = exported(sender.Export); err != nil {
+		return nil, nil, err
+	}
+	s.born, s.encapsulated, s.aead = time.Now(), encapsulated, aead
+	return encapsulated, aead, nil
 }
 
 // Opener opens what one sender has sealed for this identity under one info. It is safe for concurrent use.
@@ -124,8 +124,8 @@ func (o *Opener) Open(sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, errSealed
 	}
-	counter := binary.BigEndian.Uint64(sealed[encapsulatedLen:])
-	plain, err := aead.Open(nil, nonce(counter), sealed[encapsulatedLen+counterLen:], nil)
+	nonce, data := sealed[encapsulatedLen:][:chacha20poly1305.NonceSizeX], sealed[encapsulatedLen+chacha20poly1305.NonceSizeX:]
+	plain, err := aead.Open(nil, nonce, data, nil)
 	if err != nil {
 		return nil, errSealed
 	}
@@ -162,10 +162,5 @@ func exported(export func(string, int) ([]byte, error)) (cipher.AEAD, error) {
 	if err != nil {
 		return nil, err
 	}
-	return chacha20poly1305.New(key)
-}
-
-// nonce is the counter in the last eight of twelve bytes.
-func nonce(counter uint64) []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, 4, chacha20poly1305.NonceSize), counter)
+	return chacha20poly1305.NewX(key)
 }

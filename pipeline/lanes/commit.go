@@ -83,7 +83,14 @@ func (s *Store) write(b *batch) error {
 		b.seg.file = f
 	}
 	out, ahead := s.withRoom(b)
-	if _, err := b.seg.file.WriteAt(out, b.base); err != nil {
+	_, err := b.seg.file.WriteAt(out, b.base)
+	if err != nil && ahead > b.seg.ahead { // the disk may be too full for room, and not for the batch
+		ahead = b.base + int64(len(b.buf))
+		if err = b.seg.file.Truncate(b.base); err == nil {
+			_, err = b.seg.file.WriteAt(b.buf, b.base)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if ahead < b.seg.ahead {

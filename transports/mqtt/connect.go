@@ -72,9 +72,6 @@ func (s *Session) connect(bit *bridge) (l *link, present bool, err error) {
 		return nil, false, fmt.Errorf("connect broker: %w", err)
 	}
 	l = newLink(conn, s.store)
-	if _, plain := conn.(*net.TCPConn); plain { // TLS and WebSocket keep bytes that the kernel knows nothing of
-		l.answers = s.out.answers
-	}
 	stop := context.AfterFunc(s.ctx, func() { conn.Close() })
 	defer stop()
 	conn.SetDeadline(time.Now().Add(connectTimeout))
@@ -84,6 +81,9 @@ func (s *Session) connect(bit *bridge) (l *link, present bool, err error) {
 		return nil, false, err
 	}
 	conn.SetDeadline(time.Time{})
+	if _, plain := conn.(*net.TCPConn); plain { // TLS and WebSocket keep bytes that the kernel knows nothing of
+		l.answers = s.out.answers
+	}
 	bit.accepted = !bit.refused
 	return l, ack.SessionPresent, nil
 }

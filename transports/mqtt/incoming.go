@@ -35,6 +35,7 @@ type incoming struct {
 	consumers []*consumer
 	open      map[uint16]*delivery // at QoS 1 and 2, by packet identifier, from PUBLISH to its acknowledgement
 	parked    []parked
+	received  int // at QoS 2, whose PUBREC was sent and whose PUBREL has not come, as far as is known
 
 	total    atomic.Uint64 // payload bytes that came
 	unwanted atomic.Uint64 // messages that no consumer took within linger
@@ -52,6 +53,7 @@ func (in *incoming) reset() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	clear(in.open)
+	in.received = 0
 }
 
 // published takes a PUBLISH. It runs in the reader of l and does not block.
@@ -114,12 +116,18 @@ func (in *incoming) redelivered(l *link, p Publication) bool {
 	return false
 }
 
-// released answers a PUBREL [MQTT-4.3.3-2]. One that comes again is answered at once: a link that is cut after each PUBREL would
-// else make no progress.
+// released answers a PUBREL [MQTT-4.3.3-2]. The answer waits for others where others are to be expected. One that comes again is
+// answered at once: a link that is cut after each PUBREL would else make no progress.
 func (in *incoming) released(l *link, id uint16) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
 	pubcomp := appendAck(nil, pubcompHeader, id)
-	if in.store.Received(id) {
+	first := in.store.Received(id)
+	if first {
 		in.store.Forget(id)
+		in.received = max(0, in.received-1)
+	}
+	if first && in.received+len(in.open) > 0 {
 		l.writeLater(pubcomp)
 	} else {
 		l.write(pubcomp, true)
@@ -152,6 +160,7 @@ func (in *incoming) acknowledge(d *delivery) {
 	id := d.pub.PacketID
 	if d.pub.QoS == 2 {
 		delete(in.open, id)
+		in.received++
 		d.link.write(appendAck(nil, pubrecHeader, id), in.store.Receive(id))
 		return
 	}

@@ -28,10 +28,38 @@ type patience struct {
 	since time.Time // when the sample began
 	reads int       // in it
 	bytes int
-	want  int       // bytes that come in half a sample; 0 while the connection is not busy
+	want  int // bytes that come in half a sample; 0 while the connection is not busy
+
+	busy, owed waits // for what the rate lets expect, and for answers
+}
+
+// waits is what waiting has brought so far.
+type waits struct {
 	most  int       // bytes that come at all before the other side waits: for a window of messages, or of segments, to open
 	again time.Time // not before it is waiting tried again
 	vain  int       // waits in vain, less those that were not
+}
+
+// worth returns how many of the bytes are worth waiting for, or 0.
+func (w *waits) worth(now time.Time, bytes int) int {
+	if bytes = min(bytes, w.most); bytes < patienceLeast || now.Before(w.again) {
+		return 0
+	}
+	return bytes
+}
+
+// learn takes note that so many bytes were there after a wait for others, in time or not.
+func (w *waits) learn(now time.Time, got, want int, inTime bool) {
+	switch {
+	case inTime:
+		w.vain = max(0, w.vain-1)
+		w.most = min(w.most+w.most/128+1, patienceMost)
+	case got < want/4:
+		w.again = now.Add(patienceLimit + patiencePause<<min(w.vain, patiencePauses))
+		w.vain++
+	default:
+		w.most = max(got*3/4, patienceLeast)
+	}
 }
 
 // newPatience returns nil where conn is no TCP connection.
@@ -44,31 +72,24 @@ func newPatience(conn net.Conn) *patience {
 	if err != nil {
 		return nil
 	}
-	return &patience{tcp: tcp, raw: raw, low: 1, most: patienceMost, since: time.Now()}
+	return &patience{tcp: tcp, raw: raw, low: 1, since: time.Now(), busy: waits{most: patienceMost}, owed: waits{most: patienceMost}}
 }
 
 // read reads from conn, which runs over the TCP connection. Answers are bytes that are known to be on their way.
 func (p *patience) read(conn net.Conn, buf []byte, answers int) (int, error) {
 	now := time.Now()
-	want := min(max(p.want, answers), p.most)
-	if want < patienceLeast || now.Before(p.again) {
+	kind, want := &p.busy, p.busy.worth(now, p.want)
+	if owed := p.owed.worth(now, answers); owed > want {
+		kind, want = &p.owed, owed
+	}
+	if want == 0 {
 		return p.readNow(conn, buf)
 	}
 	p.tcp.SetReadDeadline(now.Add(patienceLimit))
 	late := p.await(want)
 	p.tcp.SetReadDeadline(time.Time{})
 	n, err := p.readNow(conn, buf)
-	switch {
-	case late == nil:
-		p.vain = max(0, p.vain-1)
-		p.most = min(p.most+p.most/128+1, patienceMost)
-	case n < want/4:
-		p.again = now.Add(patienceLimit + patiencePause<<min(p.vain, patiencePauses))
-		p.vain++
-		p.want = 0
-	default:
-		p.most = max(n*3/4, patienceLeast)
-	}
+	kind.learn(now, n, want, late == nil)
 	return n, err
 }
 
