@@ -69,6 +69,16 @@ func TestEnvironmentIsReadIntoValues(t *testing.T) {
 	}
 }
 
+// An empty token, of a variable that a script has not filled, would let everybody in.
+func TestEmptyEnvironmentIsNoValueUnlessItMayBe(t *testing.T) {
+	t.Setenv("WEFT_EMPTY", "")
+	_, err := parseCable("token: '${WEFT_EMPTY}'")
+	require.ErrorContains(t, err, "WEFT_EMPTY is empty; set it, or write ${WEFT_EMPTY:} where it may be")
+	got, err := parseCable("token: '${WEFT_EMPTY:}'")
+	require.NoError(t, err)
+	require.Empty(t, got.Token)
+}
+
 func TestRelativePathsBeginAtTheFolderOfTheFile(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ca.pem"), nil, 0o600))

@@ -31,10 +31,12 @@ func expand(text string) (string, error) {
 			errs = append(errs, fmt.Errorf("%q has no closing brace; write ${NAME}, or $${ for a literal ${", found))
 		case !environmentName.MatchString(name):
 			errs = append(errs, fmt.Errorf("%q is not the name of an environment variable; write ${NAME} or ${NAME:default}", name))
-		case set:
+		case value != "" || set && fallback != "":
 			return value
 		case fallback != "":
 			return fallback[1:]
+		case set: // a token or password that is empty by mistake would let everybody in
+			errs = append(errs, fmt.Errorf("environment variable %s is empty; set it, or write ${%[1]s:} where it may be", name))
 		default:
 			errs = append(errs, fmt.Errorf("environment variable %s is not set; set it, or give a default: ${%[1]s:default}", name))
 		}

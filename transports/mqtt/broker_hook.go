@@ -61,7 +61,7 @@ func (h *brokerHook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool
 	switch {
 	case !ok:
 		return false
-	case len(u.Read)+len(u.Write) == 0:
+	case u.Read == nil && u.Write == nil: // an empty list is a right to nothing
 		return true
 	case write:
 		return anyMatches(u.Write, topic)

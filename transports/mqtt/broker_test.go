@@ -46,6 +46,7 @@ func TestBuiltInBrokerEnforcesUsersAndRights(t *testing.T) {
 	broker := startBroker(t, mqtt.BrokerConfig{Users: []mqtt.User{
 		{Name: "reader", Password: "r", Read: []string{"open/#"}},
 		{Name: "all", Password: "a"},
+		{Name: "none", Password: "n", Read: []string{}, Write: []string{}},
 	}})
 	own := session(t, config(broker.URL(), "own"), nil)
 	as := func(id, user, password string) *mqtt.Session {
@@ -55,11 +56,12 @@ func TestBuiltInBrokerEnforcesUsersAndRights(t *testing.T) {
 	}
 	reader, all := as("reader", "reader", "r"), as("all", "all", "a")
 	wrong := as("wrong", "all", "guess")
-	got := subscribe(t, reader, "#")
+	got, nothing := subscribe(t, reader, "#"), subscribe(t, as("none", "none", "n"), "#")
 	require.NoError(t, own.Publish("", raw("secret/1", "hidden", 1), raw("open/1", "one", 1)))
 	require.NoError(t, all.Publish("", raw("open/2", "two", 1)))
 	eventually(t, 5*time.Second, "both open messages", func() bool { return got.len() >= 2 })
 	assert.Equal(t, []string{"one", "two"}, got.payloads())
+	assert.Empty(t, nothing.payloads(), "an empty list is a right to nothing")
 	eventually(t, 5*time.Second, "the refusal in the report", func() bool {
 		return strings.HasPrefix(wrong.Report().Detail, "broker refused: bad user name or password")
 	})
