@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -73,7 +74,7 @@ func TestAnswersThatNeverComeHoldNothingBack(t *testing.T) {
 		}
 	}
 	far.Close()
-	if _, err := p.read(near, buf, maxAnswers*ackLen); err != io.EOF {
+	if _, err := p.read(near, buf, maxAnswers*ackLen); !errors.Is(err, io.EOF) {
 		t.Errorf("error %v, want EOF", err)
 	}
 }
