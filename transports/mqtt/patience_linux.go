@@ -53,12 +53,12 @@ func (w *waits) learn(now time.Time, got, want int, inTime bool) {
 	switch {
 	case inTime:
 		w.vain = max(0, w.vain-1)
-		w.most = min(w.most+w.most/128+1, patienceMost)
+		w.most = min(w.most+w.most/16+1, patienceMost)
 	case got < want/4:
 		w.again = now.Add(patienceLimit + patiencePause<<min(w.vain, patiencePauses))
 		w.vain++
 	default:
-		w.most = max(got*3/4, patienceLeast)
+		w.most = max(got*7/8, patienceLeast)
 	}
 }
 
