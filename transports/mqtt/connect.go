@@ -205,8 +205,9 @@ func (s *Session) maintain(l *link) {
 }
 
 // ping sends a PINGREQ when nothing has come for a while, and gives the connection up when nothing comes after it. Anything
-// that comes is a sign of life: an answer may be queued behind a backlog.
+// that comes is a sign of life: an answer may be queued behind a backlog. So is a long write that goes on.
 func (s *Session) ping(l *link, now time.Time) {
+	l.moving(now)
 	last := time.Unix(0, l.lastRead.Load())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -44,7 +44,8 @@ type link struct {
 	done     chan struct{} // closed by fail
 	flushed  chan struct{} // closed when the flusher has ended
 	lost     atomic.Uint64 // QoS 0 publications that never reached the socket
-	lastRead atomic.Int64  // UnixNano of the last bytes that came
+	lastRead atomic.Int64  // UnixNano of the last bytes that came, or of the last step of a long write
+	acked    uint64        // bytes that the broker's side had acknowledged at the last ping tick
 }
 
 // syncer is the part of a [Store] that a link needs.
@@ -76,6 +77,19 @@ func (s stampedReader) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// moving takes note of a long write that goes on. The broker cannot answer a PINGREQ that stands behind it. Once all is
+// acknowledged, only what comes counts: a broker that hangs acknowledges too, until its buffer is full.
+func (l *link) moving(now time.Time) {
+	if l.patience == nil {
+		return
+	}
+	acked, more := l.patience.unacknowledged()
+	if more && acked > l.acked {
+		l.lastRead.Store(now.UnixNano())
+	}
+	l.acked = acked
 }
 
 // write queues packets and reports whether the link took them. It never blocks: what flows through it is bounded by the

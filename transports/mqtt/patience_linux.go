@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -146,6 +148,16 @@ func (p *patience) quickAck() { _ = p.raw.Control(ackAtOnce) }
 
 func ackAtOnce(fd uintptr) {
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_QUICKACK, 1)
+}
+
+// unacknowledged returns how many bytes the other side's kernel has acknowledged, and whether more are on their way.
+func (p *patience) unacknowledged() (acked uint64, more bool) {
+	_ = p.raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			acked, more = info.Bytes_acked, info.Unacked > 0 || info.Notsent_bytes > 0
+		}
+	})
+	return acked, more
 }
 
 // tcpOf returns the TCP connection that conn runs over, or nil.
