@@ -81,10 +81,13 @@ func Load(path string, types Types) (*File, error) {
 func Parse(name string, text []byte, types Types) (*File, error) {
 	d, doc := decode(name, text, types)
 	d.checkNames(doc)
+	file := doc.file()
+	if err := file.Node.CheckProfile(); err != nil {
+		d.report("subscribe", "%s; subscribe to fewer, wider filters, or say by from which peers each is asked of", err)
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
-	file := doc.file()
 	file.source = d.source
 	return file, nil
 }

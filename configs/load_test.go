@@ -1,6 +1,7 @@
 package configs_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/pipeline/identity"
 )
 
 func TestDurationsNeedAUnit(t *testing.T) {
@@ -174,6 +176,23 @@ func FuzzParse(f *testing.F) {
 			require.NotEmpty(t, problem.Text)
 		}
 	})
+}
+
+// A profile that no peer would read, and no network carry, would be announced in vain.
+func TestSubscriptionsThatNoProfileHoldsAreRefused(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("node: alice\npeers:\n")
+	for i := range 50 {
+		id, err := identity.New(ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i))))
+		require.NoError(t, err)
+		fmt.Fprintf(&text, "  - {name: p%d, key: %q}\n", i, identity.FormatKey(id.Public()))
+	}
+	text.WriteString("transports: {hub: {type: cable, url: 'cable://hub'}}\nsubscribe:\n")
+	for i := range 1200 {
+		fmt.Fprintf(&text, "  - factory/hall/%04d\n", i)
+	}
+	_, err := configs.Parse("weft.yaml", []byte(text.String()), types)
+	require.EqualError(t, err, "weft.yaml:55: subscribe: the profile that asks 50 peers for them has 1084235 bytes; at most 1024000 are allowed; subscribe to fewer, wider filters, or say by from which peers each is asked of")
 }
 
 func TestFileFullOfMistakesIsReadInReasonableTime(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/profile"
 )
 
 // Config is what a node does, as plain values: every default set, everything validated, and no transport known by more than
@@ -16,6 +17,9 @@ type Config struct {
 	Peers     []Peer
 	Routes    []Route
 }
+
+// CheckProfile says why no peer would take the profile in which the node announces its subscriptions.
+func (c Config) CheckProfile() error { return profile.Check(c.Node, wishes(c)) }
 
 // Subscription is one thing that this site wants from its peers.
 type Subscription struct {

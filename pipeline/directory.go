@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/identity"
@@ -26,6 +27,8 @@ type directory struct {
 	interests *interests
 	entries   []profile.Entry
 	log       *slog.Logger
+
+	unannounced atomic.Pointer[string] // why the directory does not have our profile, in plain words; nil when it has, or was not asked yet
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -78,7 +81,9 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 			if err != nil {
 				return err
 			}
-			return d.transport.Announce(ctx, data)
+			err = d.transport.Announce(ctx, data)
+			d.noteAnnounced(err)
+			return err
 		})
 		for found = version; found == version; {
 			select {
@@ -91,6 +96,16 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 			return
 		}
 	}
+}
+
+// noteAnnounced remembers how the last attempt to announce our profile has ended.
+func (d *directory) noteAnnounced(err error) {
+	if err == nil {
+		d.unannounced.Store(nil)
+		return
+	}
+	text := err.Error()
+	d.unannounced.Store(&text)
 }
 
 // newVersion returns a version that is at least as high as asked and higher than any that was announced before, and remembers it.

@@ -77,6 +77,11 @@ func (n *Node) Status() Status {
 			s.addProblem("transport "+name, s.Transports[name])
 		}
 	}
+	for _, d := range n.directories {
+		if why := d.unannounced.Load(); why != nil {
+			s.Problems = append(s.Problems, "transport "+d.interests.transport+" does not take this node's profile, so that peers do not know what it wants: "+*why)
+		}
+	}
 	for _, p := range n.cfg.Peers {
 		s.Peers = append(s.Peers, n.peerStatus(p)...)
 	}

@@ -84,6 +84,10 @@ type MaxPayloader interface {
 	MaxPayload() int
 }
 
+// MaxProfile is the size of the largest profile in bytes, the same over every transport. It is what a NATS server takes of a
+// message unless it is told otherwise (max_payload: 1 MiB), with room for headers.
+const MaxProfile = 1000 << 10
+
 // Announcement is a profile as it was found in a directory. Nothing in it is proven: the reader verifies Profile.
 type Announcement struct {
 	Node    string // the announcing node's name on this transport
@@ -92,7 +96,7 @@ type Announcement struct {
 
 // Directory is a transport that keeps profiles.
 type Directory interface {
-	// Announce stores this node's profile, replacing the last one, and returns when the directory has it. A transport whose
+	// Announce stores this node's profile, of at most [MaxProfile] bytes, replacing the last one, and returns when the directory has it. A transport whose
 	// directory has lost it puts it back by itself.
 	Announce(ctx context.Context, profile []byte) error
 	// Watch delivers the profiles that the directory holds and then every change, until ctx ends, over any number of

@@ -15,12 +15,13 @@ import (
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/identity"
+	"github.com/weft-relay/weft/transports"
 )
 
 // Limits that a reader holds every profile to.
 const (
-	MaxSize    = 4 << 20 // bytes of an encoded profile
-	MaxFilters = 10_000  // filters for one peer
+	MaxSize    = transports.MaxProfile // bytes of an encoded profile
+	MaxFilters = 10_000                // filters for one peer
 )
 
 const (
@@ -32,13 +33,44 @@ const (
 	fieldEntry   = 3
 )
 
-// ErrInvalid says that a profile is not what its node could have announced. Errors of this package wrap it.
-var ErrInvalid = errors.New("invalid profile")
+var (
+	// ErrInvalid says that a profile is not what its node could have announced. Errors of Open wrap it.
+	ErrInvalid = errors.New("invalid profile")
+	// ErrSignature says that a profile is signed with another key than that of its node. It is returned with ErrInvalid.
+	ErrSignature = errors.New("not signed with the key in the peers list")
+)
 
 // Entry is what a node wants from one peer.
 type Entry struct {
 	Peer    ed25519.PublicKey
 	Filters []string
+}
+
+// Check says what no reader would take of a profile of the node with these entries.
+func Check(node string, entries []Entry) error {
+	for _, e := range entries {
+		if len(e.Filters) > MaxFilters {
+			return fmt.Errorf("%d filters are asked of one peer; at most %d are allowed", len(e.Filters), MaxFilters)
+		}
+	}
+	if n := size(node, entries); n > MaxSize {
+		return fmt.Errorf("the profile that asks %d peers for them has %d bytes; at most %d are allowed", len(entries), n, MaxSize)
+	}
+	return nil
+}
+
+// size returns how many bytes Encode makes at most.
+func size(node string, entries []Entry) int {
+	n := len(magic) + protowire.SizeTag(fieldNode) + protowire.SizeBytes(len(node)) +
+		protowire.SizeTag(fieldVersion) + protowire.SizeVarint(1<<64-1) + ed25519.SignatureSize
+	for _, e := range entries {
+		entry := len(identity.Fingerprint(nil)) + identity.Overhead + max(0, len(e.Filters)-1)
+		for _, f := range e.Filters {
+			entry += len(f)
+		}
+		n += protowire.SizeTag(fieldEntry) + protowire.SizeBytes(entry)
+	}
+	return n
 }
 
 // Encode signs and seals a profile of the node.
@@ -79,7 +111,7 @@ func Open(data []byte, key ed25519.PublicKey, reader *identity.Identity) (*Profi
 		return nil, fmt.Errorf("%w: %d bytes that are no profile of version %d", ErrInvalid, len(data), magic[len(magic)-1])
 	}
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, data[:split], data[split:]) {
-		return nil, fmt.Errorf("%w: not signed with the key in the peers list", ErrInvalid)
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, ErrSignature)
 	}
 	p := &Profile{}
 	mark := identity.Fingerprint(reader.Public())

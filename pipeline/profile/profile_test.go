@@ -64,7 +64,7 @@ func TestProfileThatItsNodeDidNotMakeIsRefused(t *testing.T) {
 			t.Fatalf("byte %d flipped: error %v", i, err)
 		}
 	}
-	if _, err := profile.Open(genuine, alice.Public(), alice); !errors.Is(err, profile.ErrInvalid) {
+	if _, err := profile.Open(genuine, alice.Public(), alice); !errors.Is(err, profile.ErrInvalid) || !errors.Is(err, profile.ErrSignature) {
 		t.Errorf("another key: error %v", err)
 	}
 	if _, err := profile.Open(nil, bob.Public(), alice); !errors.Is(err, profile.ErrInvalid) {
@@ -83,6 +83,30 @@ func TestHostilePeersWishesAreHeldToTheRules(t *testing.T) {
 		if _, err := profile.Open(data, bob.Public(), alice); !errors.Is(err, profile.ErrInvalid) {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+// What Check passes a reader takes, up to the last byte.
+func TestLargestProfileThatCheckPassesIsRead(t *testing.T) {
+	bob, alice, carol := node(t, 1), node(t, 2), node(t, 3)
+	entries := []profile.Entry{{Peer: alice.Public()}, {Peer: carol.Public()}}
+	for i := 0; profile.Check("bob", entries) == nil; i++ {
+		entries[1].Filters = append(entries[1].Filters, strings.Repeat("x", 60_000))
+	}
+	last := &entries[1].Filters[len(entries[1].Filters)-1]
+	for profile.Check("bob", entries) != nil {
+		*last = (*last)[1:]
+	}
+	data := encode(t, bob, entries...)
+	if len(data) > profile.MaxSize || len(data) < profile.MaxSize-9 { // a version may take 10 bytes, and 7 takes one
+		t.Errorf("%d bytes, at most %d were announced", len(data), profile.MaxSize)
+	}
+	if _, err := profile.Open(data, bob.Public(), alice); err != nil {
+		t.Error(err)
+	}
+	many := profile.Entry{Peer: alice.Public(), Filters: strings.Split(strings.Repeat("x,", profile.MaxFilters), ",")}
+	if err := profile.Check("bob", []profile.Entry{many}); err == nil || !strings.Contains(err.Error(), "10001 filters") {
+		t.Errorf("too many filters: %v", err)
 	}
 }
 

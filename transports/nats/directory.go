@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
+	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/weft-relay/weft/transports"
 )
 
-// Announce stores this node's profile, of at most 256 KiB, in the bucket. It waits for a connection as long as ctx allows.
-// Should the bucket be deleted, the transport puts the profile back.
+// Announce stores this node's profile, of at most [transports.MaxProfile] bytes, in the bucket. It waits for a connection as
+// long as ctx allows. Should the bucket be deleted, the transport puts the profile back. A bucket or a server with a smaller
+// limit is named in the error, and is not altered.
 func (t *Transport) Announce(ctx context.Context, profile []byte) error {
-	if len(profile) > maxProfile {
-		return transports.Permanent(fmt.Errorf("profile of %d bytes; at most %d fit", len(profile), maxProfile))
+	if len(profile) > transports.MaxProfile {
+		return transports.Permanent(fmt.Errorf("profile of %d bytes; at most %d are allowed", len(profile), transports.MaxProfile))
 	}
 	if err := t.enter(); err != nil {
 		return err
@@ -24,7 +27,7 @@ func (t *Transport) Announce(ctx context.Context, profile []byte) error {
 	for again := false; ; again = true {
 		s, err := t.await(ctx)
 		if err == nil {
-			_, err = s.bucket.Put(ctx, t.names.node, profile)
+			err = t.put(ctx, s.js, s.bucket, profile)
 		}
 		switch {
 		case err == nil:
@@ -41,7 +44,7 @@ func (t *Transport) Announce(ctx context.Context, profile []byte) error {
 }
 
 // restoreProfile puts the last announced profile into a bucket that does not have it.
-func (t *Transport) restoreProfile(ctx context.Context, bucket jetstream.KeyValue) error {
+func (t *Transport) restoreProfile(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue) error {
 	t.mu.Lock()
 	profile := t.profile
 	t.mu.Unlock()
@@ -50,12 +53,31 @@ func (t *Transport) restoreProfile(ctx context.Context, bucket jetstream.KeyValu
 	}
 	_, err := bucket.Get(ctx, t.names.node)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		_, err = bucket.Put(ctx, t.names.node, profile)
+		err = t.put(ctx, js, bucket, profile)
 	}
 	if err != nil {
 		return fmt.Errorf("profile: %w", err)
 	}
 	return nil
+}
+
+// put stores a profile in the bucket. Where one is too large for it, the error says what the limit is and how to raise it.
+func (t *Transport) put(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, profile []byte) error {
+	_, err := bucket.Put(ctx, t.names.node, profile)
+	switch {
+	case errors.Is(err, natsgo.ErrMaxPayload):
+		return fmt.Errorf("profile of %d bytes: the server takes %d; raise its max_payload, or subscribe to fewer, wider filters: %w",
+			len(profile), js.Conn().MaxPayload(), err)
+	case errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
+		limit := "less"
+		if stream, err := js.Stream(ctx, t.names.bucketStream()); err == nil {
+			limit = strconv.Itoa(int(stream.CachedInfo().Config.MaxMsgSize))
+		}
+		return fmt.Errorf("profile of %d bytes: the bucket %s, made by somebody else, takes %s; raise it "+
+			"(nats stream edit %s --max-msg-size=%d), or subscribe to fewer, wider filters: %w",
+			len(profile), t.names.bucket, limit, t.names.bucketStream(), transports.MaxProfile, err)
+	}
+	return err
 }
 
 // Watch delivers the profiles that the bucket holds, this node's own among them, and then every change. After a reconnect it delivers

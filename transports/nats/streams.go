@@ -11,11 +11,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/weft-relay/weft/transports"
 )
 
 const (
-	// maxProfile is the largest profile in bytes that the bucket takes, and maxProfiles bounds the bucket.
-	maxProfile  = 256 << 10
+	// maxProfiles bounds the bucket, in bytes.
 	maxProfiles = 256 << 20
 	// duplicateWindow is how long the server recognises a frame that is published again. It is short because the server keeps
 	// every id in memory so long; the receiver recognises what comes later.
@@ -96,7 +97,7 @@ func (t *Transport) ensureBucket(ctx context.Context, js jetstream.JetStream) (j
 	bucket, err := js.KeyValue(ctx, t.names.bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: t.names.bucket, Description: "Weft: profiles", MaxValueSize: maxProfile, MaxBytes: maxProfiles, Replicas: t.config.Replicas,
+			Bucket: t.names.bucket, Description: "Weft: profiles", MaxValueSize: transports.MaxProfile, MaxBytes: maxProfiles, Replicas: t.config.Replicas,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) {
 			bucket, err = js.KeyValue(ctx, t.names.bucket)

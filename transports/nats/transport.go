@@ -214,7 +214,7 @@ func (t *Transport) provision(nc *natsgo.Conn, js jetstream.JetStream) (*session
 	if err != nil {
 		return nil, err
 	}
-	if err := t.restoreProfile(ctx, bucket); err != nil {
+	if err := t.restoreProfile(ctx, js, bucket); err != nil {
 		return nil, err
 	}
 	t.maxPayload.Store(int64(maxPayload(nc.MaxPayload(), have...)))
