@@ -112,7 +112,9 @@ func (t *Transport) handlers() []natsgo.Option {
 		natsgo.ConnectHandler(connected),
 		natsgo.ReconnectHandler(connected),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) {
-			t.status.disconnected(err)
+			if t.ctx.Err() == nil { // else it is Close that hangs up
+				t.status.disconnected(err)
+			}
 			t.endSession(nil)
 		}),
 		natsgo.ReconnectErrHandler(func(_ *natsgo.Conn, err error) {

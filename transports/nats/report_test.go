@@ -87,3 +87,24 @@ func TestServerThatSpeaksNoNATSIsNamed(t *testing.T) {
 		return strings.Contains(log.String(), silent.Addr().String()+" sends no greeting: it does not speak NATS")
 	})
 }
+
+// An orderly end is no trouble with the network.
+func TestCloseIsNotLoggedAsALostConnection(t *testing.T) {
+	t.Parallel()
+	log := &logBuffer{}
+	alice, err := nats.New(nats.Config{URL: startServer(t).ClientURL(), Node: "alice"}, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "alice is up", isUp(alice))
+	before := len(log.String())
+	if err := alice.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := log.String()[before:]; strings.Contains(after, "connecting") || strings.Count(after, "\n") != 1 {
+		t.Errorf("log of the end: %s", after)
+	}
+}
