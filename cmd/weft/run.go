@@ -25,7 +25,8 @@ func newRun(g *globals) *cobra.Command {
 		Short: "Run the node",
 		Long: `Run runs the node until SIGTERM or SIGINT, then drains and stops in order. It starts whatever is out of reach, and keeps
 trying. On SIGHUP it reads the file again: with an error in it the node goes on as it was, else it stops in order and
-starts anew with the new file; what is queued stays queued.`,
+starts anew with the new file; what is queued stays queued. A changed node or data_dir, which would be another identity, is
+taken up by a restart alone.`,
 		Example: `  weft run
   weft run -c alice.yaml --log-format json
   kill -HUP PID    take up a changed file`,
@@ -91,7 +92,7 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
-	next, err = await(ctx, path, app, hangup, log)
+	next, err = await(ctx, path, file, app, hangup, log)
 	log.Info("node stops: no more is taken in, the lanes drain")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
 	defer cancel()
@@ -102,12 +103,12 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 }
 
 // await returns when the node is to stop: with an error because it died, with a new file because that has changed.
-func await(ctx context.Context, path string, app *fx.App, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
+func await(ctx context.Context, path string, running *configs.File, app *fx.App, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
 	ended := app.Wait()
 	for {
 		select {
 		case <-hangup:
-			file, err := reread(path, log)
+			file, err := reread(path, running, log)
 			if err == nil {
 				return file, nil
 			}
@@ -124,14 +125,25 @@ func await(ctx context.Context, path string, app *fx.App, hangup <-chan os.Signa
 }
 
 // reread reads the file again and builds what it asks for.
-func reread(path string, log *slog.Logger) (*configs.File, error) {
+func reread(path string, running *configs.File, log *slog.Logger) (*configs.File, error) {
 	file, err := plugins.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	if err := plugins.Check(file); err != nil {
+	if err := errors.Join(sameNode(file, running), plugins.Check(file)); err != nil {
 		return nil, err
 	}
 	log.Info("configuration read again")
 	return file, nil
+}
+
+// sameNode says why a file is not one for the node that runs: its peers know it by its name, and by the key in its data_dir.
+func sameNode(file, running *configs.File) error {
+	switch now, was := file.Node, running.Node; {
+	case now.Node != was.Node:
+		return file.Problem("node", fmt.Errorf("%q, but this process runs %q; stop it and run weft again to change the name, which gives it a new identity unless data_dir stays", now.Node, was.Node))
+	case now.DataDir != was.DataDir:
+		return file.Problem("data_dir", fmt.Errorf("%s, but the identity and the lanes of this process are in %s; stop it and run weft again to change the folder", now.DataDir, was.DataDir))
+	}
+	return nil
 }
