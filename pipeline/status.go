@@ -28,6 +28,7 @@ type Report = transports.Report
 // PeerStatus is what is known of a peer over one transport.
 type PeerStatus struct {
 	Name      string   `json:"name"`
+	Key       string   `json:"key"` // as this node's file has it
 	Transport string   `json:"transport"`
 	Known     bool     `json:"known"`             // its profile has been seen
 	ListsUs   bool     `json:"lists_us"`          // it lists this node as a peer; until it does nothing is sent to it
@@ -41,7 +42,7 @@ type LaneStatus struct {
 	Transport string    `json:"transport"`
 	State     string    `json:"state"` // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
-	Error     string    `json:"error,omitempty"` // why it waits
+	Error     string    `json:"error,omitempty"` // why it waits, or what to do about it
 	Frames    uint64    `json:"frames"`          // published since the start
 	SentBytes uint64    `json:"sent_bytes"`      // of those frames
 	lanes.Stats
@@ -96,10 +97,13 @@ func (n *Node) Status() Status {
 		}
 	}
 	for _, lane := range n.orphans {
-		s.Lanes = append(s.Lanes, LaneStatus{Name: lane.Name(), State: "orphaned", Stats: lane.Stats()})
+		s.Lanes = append(s.Lanes, LaneStatus{Name: lane.Name(), State: "orphaned", Error: orphanCure, Stats: lane.Stats()})
 	}
 	return s
 }
+
+// orphanCure is what to do about a lane that nothing empties any more.
+const orphanCure = "no route and peer of these names in the configuration: to send its messages put them back and start again; else they are dropped when they are 7 days old"
 
 func (s *Status) addProblem(what string, r Report) {
 	if r.State == transports.Up {
@@ -119,7 +123,7 @@ func problem(what string, r Report) string {
 func (n *Node) peerStatus(p Peer) []PeerStatus {
 	var all []PeerStatus
 	for _, d := range n.directories {
-		s := PeerStatus{Name: p.Name, Transport: d.interests.transport, Problem: d.interests.problem(p.Name)}
+		s := PeerStatus{Name: p.Name, Key: identity.FormatKey(p.Key), Transport: d.interests.transport, Problem: d.interests.problem(p.Name)}
 		if prof := d.interests.of(p.Name); prof != nil {
 			s.Known, s.ListsUs, s.Filters = true, prof.Listed, prof.Filters
 		}

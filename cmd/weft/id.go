@@ -34,5 +34,7 @@ the configuration file than "node", and makes the identity if there is none.`,
 
 // peerLine is a node as it is written in the peers of another.
 func peerLine(node string, id *identity.Identity) string {
-	return fmt.Sprintf("{name: %s, key: %q}", node, identity.FormatKey(id.Public()))
+	return peerEntry(node, identity.FormatKey(id.Public()))
 }
+
+func peerEntry(node, key string) string { return fmt.Sprintf("{name: %s, key: %q}", node, key) }

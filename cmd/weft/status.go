@@ -28,7 +28,9 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status",
 		Short: "Ask a running node how it is",
 		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors.
-It exits with status 1 when the node has a problem.`,
+It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), what a peer has
+announced cannot be read, or a peer that has announced itself does not list this node. A peer that has never been heard
+of and a lane that was left behind are shown, and are no reason for status 1.`,
 		Example: `  weft status
   weft status -c alice.yaml --json
   weft status --address 127.0.0.1:9883`,
@@ -59,7 +61,7 @@ It exits with status 1 when the node has a problem.`,
 			} else {
 				err = printStatus(cmd.OutOrStdout(), &s)
 			}
-			if err == nil && len(s.Problems) > 0 {
+			if err == nil && needsPerson(&s) {
 				err = errQuiet
 			}
 			return err
@@ -69,6 +71,13 @@ It exits with status 1 when the node has a problem.`,
 	cmd.Flags().StringVar(&address, "address", "", "admin `address` of the node, instead of the file's")
 	return cmd
 }
+
+func needsPerson(s *pipeline.Status) bool {
+	return len(s.Problems) > 0 || slices.ContainsFunc(s.Peers, estranged)
+}
+
+// estranged reports whether the owners of the two nodes do not agree on their lists of peers.
+func estranged(p pipeline.PeerStatus) bool { return p.Problem != "" || p.Known && !p.ListsUs }
 
 func fetchStatus(ctx context.Context, address string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
@@ -100,6 +109,10 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 	}
 	for _, p := range s.Peers {
 		fmt.Fprintf(w, "peer %s\tover %s\t%s\n", p.Name, p.Transport, wishes(p))
+		if estranged(p) {
+			fmt.Fprintf(w, "\tin %s's peers\t%s must be, as `weft id` prints it here\n", p.Name, peerEntry(s.Node, s.Key))
+			fmt.Fprintf(w, "\tin %s's peers\t%s is; `weft id` there must print the same\n", s.Node, peerEntry(p.Name, p.Key))
+		}
 	}
 	for i := range s.Lanes {
 		printLane(w, &s.Lanes[i])
@@ -124,7 +137,7 @@ func wishes(p pipeline.PeerStatus) string {
 	case !p.Known:
 		return "not heard of yet"
 	case !p.ListsUs:
-		return "does not list this node as a peer: nothing is sent to it"
+		return "does not list this node, or lists it with another key: nothing is sent to it"
 	case len(p.Filters) == 0:
 		return "wants nothing from this node"
 	}

@@ -52,3 +52,28 @@ func TestStatusWantsHostAndPort(t *testing.T) {
 		require.Contains(t, got.err, "write HOST:PORT")
 	}
 }
+
+// Two owners do not agree on a key. Does the status name both keys, and say by its exit that somebody has to act?
+func TestStatusShowsBothKeysWherePeersDoNotAgree(t *testing.T) {
+	up := pipeline.Report{State: transports.Up, Since: time.Now()}
+	for _, tt := range []struct {
+		name   string
+		peer   pipeline.PeerStatus
+		status int
+	}{
+		{"not listed, or with another key", pipeline.PeerStatus{Known: true}, 1},
+		{"another key than announced", pipeline.PeerStatus{Known: true, ListsUs: true, Problem: "not signed with the key"}, 1},
+		{"never heard of", pipeline.PeerStatus{}, 0},
+		{"agreed", pipeline.PeerStatus{Known: true, ListsUs: true}, 0},
+	} {
+		tt.peer.Name, tt.peer.Key, tt.peer.Transport = "bob", "ed25519:B", "hub"
+		got := run(t, "status", "--address", servedStatus(t, pipeline.Status{
+			Node: "alice", Key: "ed25519:A", Broker: up, Peers: []pipeline.PeerStatus{tt.peer},
+		}))
+		require.Equal(t, tt.status, got.status, tt.name)
+		require.Empty(t, got.err)
+		for _, entry := range []string{`{name: alice, key: "ed25519:A"}`, `{name: bob, key: "ed25519:B"}`} {
+			require.Equal(t, tt.status == 1, strings.Contains(got.out, entry), "%s: %s", tt.name, got.out)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/transports"
 )
 
@@ -212,4 +213,87 @@ func noise(t *testing.T, file string, size int64) {
 	defer f.Close()
 	_, err = io.CopyN(f, source, size)
 	require.NoError(t, err)
+}
+
+// Bob's owner has pasted a wrong key of alice. Do both nodes say that the keys differ, and what the right line is?
+func TestWrongKeyOfAPeerIsNamedAtBothSites(t *testing.T) {
+	m, alice, bob := pair(t)
+	m.introduce()
+	other := identity.FormatKey(stranger(t).Public())
+	bob.node.config["peers"] = list{object{"name": "alice", "key": other}}
+	m.nats.start()
+	right := map[string]string{}
+	for _, s := range m.sites {
+		right[s.name] = strings.TrimSpace(s.node.id())
+		s.broker.start()
+		s.node.start()
+	}
+	for _, tt := range []struct {
+		at    *site
+		words []string
+	}{
+		{alice, []string{"does not list this node, or lists it with another key", right["alice"], right["bob"]}},
+		{bob, []string{"not signed with the key in the peers list, " + other, right["bob"], other}},
+	} {
+		eventually(t, 20*time.Second, func() error {
+			out, err := exec.Command(weftBin, "status", "-c", tt.at.node.file).CombinedOutput()
+			if err == nil {
+				return fmt.Errorf("exit 0: %s", out)
+			}
+			for _, words := range tt.words {
+				if !strings.Contains(string(out), words) {
+					return fmt.Errorf("%q is not in %s", words, out)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+// Another name would be another identity, which no peer knows.
+func TestReloadDoesNotChangeWhoTheNodeIs(t *testing.T) {
+	m, alice, _ := pair(t)
+	m.start()
+	for key, words := range map[string]string{
+		"node":     `: node: "mallory", but this process runs "alice"; stop it`,
+		"data_dir": "mallory, but the identity and the lanes of this process are in " + alice.node.dataDir(),
+	} {
+		before := alice.node.config[key]
+		alice.node.config[key] = "mallory"
+		alice.node.reload()
+		eventually(t, 10*time.Second, func() error {
+			if !strings.Contains(strings.ReplaceAll(alice.node.output(), `\"`, `"`), words) {
+				return fmt.Errorf("the log does not say %q", words)
+			}
+			return nil
+		})
+		alice.node.config[key] = before
+	}
+	require.Contains(t, alice.node.output(), "the node goes on as it was")
+	require.NoDirExists(t, filepath.Join(filepath.Dir(alice.node.file), "mallory"))
+	s, err := alice.node.status()
+	require.NoError(t, err)
+	require.Equal(t, "alice", s.Node)
+}
+
+// A route is taken out of the file while messages wait in its lane. Does the status say what its owner can do, and do they
+// arrive when he does it?
+func TestLaneWithoutARouteSaysWhatToDo(t *testing.T) {
+	m, alice, bob := pair(t)
+	m.start()
+	r := newRecord(t, bob.broker.addr, "#", 1)
+	m.nats.kill()
+	l := newLoad(t, alice.broker.addr, "q1", 1)
+	require.NoError(t, l.publish(t.Context(), 10))
+	awaitQueued(t, alice.node, "all/bob", 10)
+	routes := alice.node.config["routes"]
+	alice.node.config["routes"] = list{}
+	alice.node.stop()
+	alice.node.start()
+	out, _ := exec.Command(weftBin, "status", "-c", alice.node.file).CombinedOutput() // the network is down: status 1
+	require.Regexp(t, `lane all/bob +orphaned +10 queued .*: no route and peer of these names in the configuration: .* put them back`, string(out))
+	alice.node.config["routes"] = routes
+	alice.node.reload()
+	m.nats.start()
+	r.awaitAll(t, l, 30*time.Second)
 }
