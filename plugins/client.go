@@ -47,15 +47,22 @@ func NewNodeClient(file *configs.File, log *slog.Logger) (*Client, error) {
 }
 
 func newClient(config mqtt.Config, log *slog.Logger) (*Client, error) {
+	config.EndWhenRefused = true
 	session, err := mqtt.New(config, nil, nil, log)
 	return &Client{session, config}, err
 }
 
-// Start begins connecting, and goes on until Close. Where nothing listens it says so at once instead.
+// Start begins connecting, and goes on until Close or until the broker refuses the login. Where no connection can be made it
+// says so instead, within 10 s.
 func (c *Client) Start(ctx context.Context) error {
 	var network *net.OpError
-	if err := c.config.Reach(ctx); errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &network) {
+	switch err := c.config.Reach(ctx); {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &network):
 		return fmt.Errorf("no broker at %s: connection refused", network.Addr)
+	case err != nil:
+		return fmt.Errorf("connect broker: %w", err)
 	}
 	return c.session.Start(ctx)
 }
@@ -75,7 +82,7 @@ func (c *Client) Publish(ctx context.Context, m Message) error {
 }
 
 // Subscribe calls deliver for each message whose topic matches one of the filters, in order, until it returns false or the
-// context ends; then Subscribe returns nil.
+// context ends; then Subscribe returns nil. It ends with an error when the broker refuses the login.
 func (c *Client) Subscribe(ctx context.Context, filters []string, qos byte, deliver func(Message) bool) error {
 	wanted := make(map[string]byte, len(filters))
 	for _, filter := range filters {
@@ -98,14 +105,22 @@ func (c *Client) Subscribe(ctx context.Context, filters []string, qos byte, deli
 			return nil
 		}
 	}
+	if ctx.Err() == nil {
+		return c.explain(mqtt.ErrClosed)
+	}
 	return nil
 }
 
+// explain adds what keeps the broker away, or says that alone where it has ended the session.
 func (c *Client) explain(err error) error {
-	if report := c.session.Report(); err != nil && report.Detail != "" {
-		return fmt.Errorf("%w: %s", err, report.Detail)
+	report := c.session.Report()
+	switch {
+	case err == nil || report.Detail == "":
+		return err
+	case errors.Is(err, mqtt.ErrClosed):
+		return errors.New(report.Detail)
 	}
-	return err
+	return fmt.Errorf("%w: %s", err, report.Detail)
 }
 
 // Connected says whether there is a connection now.

@@ -88,12 +88,20 @@ func TestUnreachableBrokerIsNamed(t *testing.T) {
 		require.Equal(t, "weft: no broker at 127.0.0.1:1: connection refused\n", got.err)
 		require.NotContains(t, got.err, "s3cret")
 	}
+	got := run(t, "sub", "-t", "a", "--url", "mqtt://broker.invalid")
+	require.Equal(t, 1, got.status)
+	require.Contains(t, got.err, "weft: connect broker: dial tcp: lookup broker.invalid")
 }
 
-func TestWrongPasswordIsNamed(t *testing.T) {
+func TestWrongPasswordIsNamedAtOnce(t *testing.T) {
 	_, address := builtInBroker(t)
-	got := run(t, "pub", "-t", "a", "-m", "b", "-q", "1", "--url", "mqtt://panel:wr0ng@"+address, "-W", "500ms")
-	require.Equal(t, 1, got.status)
-	require.Contains(t, got.err, "bad user name or password")
-	require.NotContains(t, got.err, "wr0ng")
+	for _, args := range [][]string{{"pub", "-t", "a", "-m", "b", "-q", "1"}, {"pub", "-t", "a", "-m", "b"}, {"sub", "-t", "a"}, {"sub", "-t", "a", "-C", "1"}} {
+		started := time.Now()
+		got := run(t, append(args, "--url", "mqtt://panel:wr0ng@"+address)...)
+		require.Equal(t, result{1, "", "weft: broker refused: bad user name or password, or a client id that is not allowed\n"}, got, args)
+		require.Less(t, time.Since(started), 5*time.Second, "a wrong password is not tried again")
+	}
+	// The lines that follow are not waited for either.
+	got := runWith(t.Context(), "one\ntwo\n", "pub", "-t", "a", "-l", "-q", "1", "--url", "mqtt://panel:wr0ng@"+address)
+	require.Equal(t, result{1, "", "weft: broker refused: bad user name or password, or a client id that is not allowed\n"}, got)
 }

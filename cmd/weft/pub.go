@@ -34,7 +34,7 @@ func newPub(g *globals) *cobra.Command {
 		Use:   "pub -t TOPIC (-m MESSAGE | -n | -l)",
 		Short: "Publish a message to a broker",
 		Long: `Pub publishes to the broker of this node, or to the one that --url names. At QoS 1 and 2 it ends when the broker has taken
-everything over.`,
+everything over. Where the broker is out of reach, or refuses the login, it ends with status 1.`,
 		Example: `  weft pub -t doors/front -m open
   weft pub -t doors/front -n -r                        delete the retained message
   tail -f log | weft pub -t log -l --url mqtt://127.0.0.1:1884`,
@@ -49,7 +49,7 @@ everything over.`,
 				return usageError{err}
 			}
 			if err := matching.ValidateTopic(f.message.Topic); err != nil {
-				return usageError{err}
+				return usageError{fmt.Errorf("-t: %w", err)}
 			}
 			return f.run(cmd, g, func(ctx context.Context, c *plugins.Client) error {
 				return f.publish(ctx, c, cmd.InOrStdin())

@@ -25,14 +25,15 @@ func newSub(g *globals) *cobra.Command {
 		Use:   "sub -t FILTER...",
 		Short: "Print the messages of a broker",
 		Long: `Sub subscribes at the broker of this node, or at the one that --url names, and prints each message on a line of its own,
-until it is interrupted. It exits with status 1 when -C messages have not come in the time of -W.`,
+until it is interrupted. It exits with status 1 when -C messages have not come in the time of -W, and where the broker is
+out of reach or refuses the login. A connection that is lost later is made again.`,
 		Example: `  weft sub -t '#' -v
   weft sub -t 'doors/+' -C 1 -W 5s --url mqtt://127.0.0.1:1884`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for _, filter := range f.filters {
 				if err := matching.ValidateFilter(filter); err != nil {
-					return usageError{err}
+					return usageError{fmt.Errorf("-t: %w", err)}
 				}
 			}
 			return f.run(cmd, g, func(ctx context.Context, c *plugins.Client) error { return f.print(ctx, cmd, c) })

@@ -27,6 +27,10 @@ type Config struct {
 	// MaxInflightQoS2 bounds the PUBLISH packets at QoS 2 that wait for their PUBREC. Mosquitto silently throws away what
 	// exceeds its max_inflight_messages, which is 20 unless it is configured: so is the default here.
 	MaxInflightQoS2 int `yaml:"max_inflight_qos2"`
+
+	// EndWhenRefused ends the session where the broker refuses the login or the client identifier, instead of trying again:
+	// what waits returns [ErrClosed], and the report says why. It is for clients that a person watches.
+	EndWhenRefused bool `yaml:"-"`
 }
 
 // TLS names the files of a TLS connection, all optional: without CA the system's roots are trusted.

@@ -48,6 +48,12 @@ func (s *Session) run() {
 		if s.ctx.Err() != nil {
 			return
 		}
+		if s.cfg.EndWhenRefused && transports.IsPermanent(err) {
+			s.setState(transports.Down, err.Error())
+			s.out.close()
+			s.cancel()
+			return
+		}
 		s.setState(transports.Connecting, err.Error())
 		s.log.Warn("no broker connection", "url", s.cfg.address(), "error", err)
 		select {
@@ -113,7 +119,7 @@ func (s *Session) handshake(l *link, bit *bridge) (*packets.ConnackPacket, error
 	return ack, nil
 }
 
-// refusal words the return code of a CONNACK, MQTT 3.2.2.3.
+// refusal words the return code of a CONNACK, MQTT 3.2.2.3. What a later attempt will not cure is permanent.
 func refusal(code byte) error {
 	reasons := map[byte]string{
 		packets.ErrRefusedBadProtocolVersion:    "MQTT 3.1.1 is not spoken there",
@@ -122,10 +128,14 @@ func refusal(code byte) error {
 		packets.ErrRefusedBadUsernameOrPassword: "bad user name or password",
 		packets.ErrRefusedNotAuthorised:         "bad user name or password, or a client id that is not allowed", // what Mosquitto answers to a wrong password,
 	}
+	err := fmt.Errorf("broker refused: return code %d", code)
 	if reason, ok := reasons[code]; ok {
-		return errors.New("broker refused: " + reason)
+		err = errors.New("broker refused: " + reason)
 	}
-	return fmt.Errorf("broker refused: return code %d", code)
+	if code == packets.ErrRefusedServerUnavailable {
+		return err
+	}
+	return transports.Permanent(err)
 }
 
 func (s *Session) connectPacket(bridge bool) *packets.ConnectPacket {
