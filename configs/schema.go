@@ -49,6 +49,8 @@ type subscription struct {
 	From      []string `yaml:"from"`       // the peers it is asked of; default all
 	AddPrefix string   `yaml:"add_prefix"` // put before the topic of what arrives
 	MaxQoS    qos      `yaml:"max_qos"`    // what arrives is published with at most this QoS
+
+	missing bool // the filter is
 }
 
 func (s *subscription) SetDefaults() { s.MaxQoS = 2 }
@@ -58,13 +60,22 @@ func (s *subscription) Validate() error {
 	if s.AddPrefix != "" {
 		prefix = matching.ValidateTopic(s.AddPrefix)
 	}
-	return errors.Join(
-		keyed("filter", matching.ValidateInterest(s.Filter)),
-		keyed("add_prefix", prefix))
+	return errors.Join(keyed("filter", s.checkFilter()), keyed("add_prefix", prefix))
+}
+
+func (s *subscription) checkFilter() error {
+	if s.missing {
+		return errors.New(`missing; give a topic filter, such as "doors/#"`)
+	}
+	return matching.ValidateInterest(s.Filter)
 }
 
 func (s *subscription) decodeNode(d *decoder, n *yaml.Node, path string) {
 	if n.Kind != yaml.ScalarNode {
+		s.missing = true
+		for i := 0; i < len(n.Content); i += 2 {
+			s.missing = s.missing && n.Content[i].Value != "filter"
+		}
 		d.structure(n, reflect.ValueOf(s).Elem(), path)
 		return
 	}

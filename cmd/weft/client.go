@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,10 +59,10 @@ func (f *clientFlags) client(cmd *cobra.Command, g *globals) (*plugins.Client, e
 	if err != nil {
 		return nil, err
 	}
-	if f.url != "" {
+	if cmd.Flags().Changed("url") {
 		client, err := plugins.NewClient(f.url, log)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, usageError{fmt.Errorf("--url: %s", strings.TrimPrefix(err.Error(), "url: "))}
 		}
 		return client, nil
 	}

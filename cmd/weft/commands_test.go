@@ -68,6 +68,18 @@ func TestInitOffersValidKeys(t *testing.T) {
 	require.Equal(t, result{0, path + ": ok\n", ""}, checked)
 }
 
+func TestInitWritesTheFileThatCNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sites", "bob.yaml")
+	made := run(t, "init", "--node", "bob", "-c", path)
+	require.Zero(t, made.status, made.err)
+	require.Contains(t, made.out, "weft run -c "+path)
+	require.Equal(t, result{0, path + ": ok\n", ""}, run(t, "check", path))
+	require.FileExists(t, filepath.Join(filepath.Dir(path), "bob", "identity.key"))
+	both := run(t, "init", "-c", path, t.TempDir())
+	require.Equal(t, 2, both.status)
+	require.Contains(t, both.err, "give the file or its folder")
+}
+
 func TestInitTakesTheNameOfTheMachine(t *testing.T) {
 	made := run(t, "init", t.TempDir())
 	require.Zero(t, made.status, made.err)
@@ -176,11 +188,18 @@ func TestUsageErrorsExitWithTwoAndSayWhereHelpIs(t *testing.T) {
 	}
 	require.Contains(t, run(t, "chek").err, "check")
 	for want, args := range map[string][]string{
-		"such as 5s":           {"sub", "-t", "a", "-W", "5"},
-		"write 0, 1 or 2":      {"pub", "-t", "a", "-m", "b", "-q", "-1"},
-		"give one\n":           {"pub", "-t", "a", "-m", "b", "-n"},
-		"nothing to publish":   {"pub", "-t", "a"},
-		`extra argument "two"`: {"pub", "-t", "a", "-m", "b", "two"},
+		"such as 5s":                      {"sub", "-t", "a", "-W", "5"},
+		"write 0, 1 or 2":                 {"pub", "-t", "a", "-m", "b", "-q", "-1"},
+		"give one\n":                      {"pub", "-t", "a", "-m", "b", "-n"},
+		"nothing to publish":              {"pub", "-t", "a"},
+		`extra argument "two"`:            {"pub", "-t", "a", "-m", "b", "two"},
+		"--url: unknown scheme":           {"sub", "-t", "a", "--url", "http://127.0.0.1"},
+		"--url: missing":                  {"sub", "-t", "a", "--url", ""},
+		`-t: filter "a#"`:                 {"sub", "-t", "a#"},
+		`-t: topic "a/#"`:                 {"pub", "-t", "a/#", "-m", "b"},
+		`FILTER: filter "a#"`:             {"match", "a#", "a"},
+		`TOPIC 2: topic "b/+"`:            {"match", "a", "b", "b/+"},
+		"a FILTER and at least one TOPIC": {"match", "a"},
 	} {
 		require.Contains(t, run(t, args...).err, want)
 	}

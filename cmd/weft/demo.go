@@ -29,8 +29,8 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show two sites talking, on this machine and with nothing installed",
 		Long: `Demo runs two sites in one process: alice and bob, each with a built-in broker and a relay, joined by a NATS server
-embedded in alice's. Sensors publish at both; you see what crosses and the lanes it crosses in, and get two commands to
-try from another terminal. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
+embedded in alice's. Sensors publish at both; you see what crosses and the lanes it crosses in, and get three commands
+to try from other terminals. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
   weft demo --duration 10s   for ten seconds`,
 		Args: cobra.NoArgs,

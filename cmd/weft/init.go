@@ -21,21 +21,23 @@ import (
 //go:embed init.yaml
 var starter string
 
-func newInit() *cobra.Command {
+func newInit(g *globals) *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "Write a commented weft.yaml and an identity",
 		Long: `Init writes DIR/weft.yaml, with every part of it explained, and makes the node's identity beside it. DIR is the current
-folder unless given. It never overwrites a file.`,
-		Example: "  weft init\n  weft init --node alice ./alice",
+folder unless given; -c names the file instead. It never overwrites a file.`,
+		Example: "  weft init\n  weft init --node alice ./alice\n  weft init --node bob -c sites/bob.yaml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			dir := "."
+			path := g.config
 			if len(args) == 1 {
-				dir = args[0]
+				if cmd.Flags().Changed("config") {
+					return usageError{fmt.Errorf("both -c %s and DIR %s; give the file or its folder", path, args[0])}
+				}
+				path = filepath.Join(args[0], "weft.yaml")
 			}
-			path := filepath.Join(dir, "weft.yaml")
 			line, err := writeNode(path, node)
 			if err != nil {
 				return err

@@ -101,7 +101,7 @@ into the other sites' brokers.`,
 	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")
 	flags.StringVar(&g.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	root.AddCommand(
-		newRun(g), newCheck(g), newDemo(), newInit(), newID(g), newStatus(g), newMatch(), newPub(g), newSub(g), newVersion(),
+		newRun(g), newCheck(g), newDemo(), newInit(g), newID(g), newStatus(g), newMatch(), newPub(g), newSub(g), newVersion(),
 	)
 	return root
 }

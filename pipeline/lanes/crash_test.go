@@ -276,7 +276,7 @@ func TestSecondProcessIsToldWhoHoldsTheDirectory(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill() }()
 	require.True(t, lines.Scan())
 	_, err := lanes.Open(dir, lanes.Options{}, slog.New(slog.DiscardHandler))
-	require.EqualError(t, err, fmt.Sprintf("data_dir %s is in use by another weft process (pid %d)", dir, cmd.Process.Pid))
+	require.EqualError(t, err, fmt.Sprintf("data_dir %s is in use by another weft process (pid %d): stop that one, or give this node a data_dir of its own", dir, cmd.Process.Pid))
 }
 
 func TestFullDiskRefusesAndRecovers(t *testing.T) {

@@ -3,6 +3,7 @@
 package lanes
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +24,8 @@ func lockDir(dir string) (*os.File, error) {
 		defer f.Close()
 		if err == unix.EWOULDBLOCK {
 			pid, _ := io.ReadAll(io.LimitReader(f, 20))
-			return nil, fmt.Errorf("data_dir %s is in use by another weft process (pid %s)", dir, strings.TrimSpace(string(pid)))
+			who := cmp.Or(strings.TrimSpace(string(pid)), "unknown")
+			return nil, fmt.Errorf("data_dir %s is in use by another weft process (pid %s): stop that one, or give this node a data_dir of its own", dir, who)
 		}
 		return nil, fmt.Errorf("lock data_dir %s: %w", dir, err)
 	}
