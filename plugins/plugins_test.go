@@ -27,6 +27,33 @@ func TestExampleFilesAreValid(t *testing.T) {
 	}
 }
 
+var fence = regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```")
+
+// Does every example of a configuration in the documentation load, and can everything in it be built?
+func TestExamplesInTheDocumentationAreValid(t *testing.T) {
+	t.Setenv("NATS_PASSWORD", "s3cret")
+	found := 0
+	for _, pattern := range []string{"../*.md", "../docs/*.md", "../*/README.md", "../*/*/README.md"} {
+		paths, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			require.NoError(t, err)
+			for _, example := range fence.FindAllStringSubmatch(string(text), -1) {
+				found++
+				config := example[1]
+				if !strings.Contains(config, "node:") { // the part that the text is about
+					config = "node: example\n" + config
+				}
+				file, err := configs.Parse(path, []byte(config), plugins.Types())
+				require.NoError(t, err, "%s:\n%s", path, config)
+				require.NoError(t, plugins.Check(file), "%s:\n%s", path, config)
+			}
+		}
+	}
+	require.GreaterOrEqual(t, found, 2)
+}
+
 var row = regexp.MustCompile("(?m)^(?:### type: ([a-z]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
 
 // Does docs/config.md name every key, no other, and with the right default?
