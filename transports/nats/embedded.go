@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -101,10 +102,19 @@ type serverLog struct {
 }
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(serverLine(format, v)) }
-func (l *serverLog) Warnf(format string, v ...any)   { l.log.Warn(serverLine(format, v)) }
-func (l *serverLog) Errorf(format string, v ...any)  { l.log.Error(serverLine(format, v)) }
-func (l *serverLog) Debugf(string, ...any)           {}
-func (l *serverLog) Tracef(string, ...any)           {}
+
+// Warnf hands a warning on, but for one that nobody can do anything about: the password is as the configuration file has it.
+func (l *serverLog) Warnf(format string, v ...any) {
+	if strings.HasPrefix(format, "Plaintext passwords detected") {
+		l.Noticef(format, v...)
+		return
+	}
+	l.log.Warn(serverLine(format, v))
+}
+
+func (l *serverLog) Errorf(format string, v ...any) { l.log.Error(serverLine(format, v)) }
+func (l *serverLog) Debugf(string, ...any)          {}
+func (l *serverLog) Tracef(string, ...any)          {}
 
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.mu.Lock()
