@@ -115,7 +115,10 @@ func (d *directory) newVersion(least uint64) (uint64, error) {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return 0, err
 	}
-	last, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // 0 where there is none; what is damaged the directory's copy tells
+	last, parseErr := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // 0 where there is none
+	if err == nil && parseErr != nil {
+		d.log.Warn("the version of the own profile cannot be read, the time and the directory's copy give a new one", "file", path, "error", parseErr)
+	}
 	version := max(least, last+1)
 	return version, writeFile(path, strconv.AppendUint(nil, version, 10))
 }

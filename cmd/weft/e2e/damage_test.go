@@ -100,3 +100,39 @@ func TestNodeSaysWhenItsIdentityIsDamaged(t *testing.T) {
 	require.Equal(t, 1, alice.node.exit(20*time.Second))
 	require.Contains(t, alice.node.output(), fmt.Sprintf("identity %s: not an identity file", key))
 }
+
+// What the node keeps beside its journal is damaged: the peer's profile, the version of its own, the frames kept for a later
+// version. Does it start, say what it leaves out, and learn and announce everything anew?
+func TestNodeStartsOnDamagedProfilesAndKeptFrames(t *testing.T) {
+	m, alice, bob := pair(t)
+	m.start()
+	alice.node.stop()
+	profiles, kept := filepath.Join(alice.node.dataDir(), "profiles", "hub"), filepath.Join(alice.node.dataDir(), "kept")
+	for path, content := range map[string]string{
+		filepath.Join(profiles, "bob"):                    "noise",
+		filepath.Join(profiles, ".version"):               "\x00noise",
+		filepath.Join(kept, "00000000000000000001.frame"): "",
+		filepath.Join(kept, "00000000000000000002.frame"): "noise",
+		filepath.Join(kept, "00000000000000000003.frame"): "wf\x01\xff\xff\xff",
+		filepath.Join(kept, "not-one.frame"):              "wf\x01",
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(kept, "folder.frame"), 0o700))
+	alice.node.config["subscribe"] = list{"fresh/#"}
+	alice.node.start()
+	alice.node.awaitReady()
+	alice.node.awaitWishes("bob", "#")
+	bob.node.awaitWishes("alice", "fresh/#")
+	require.Contains(t, alice.node.output(), "kept profile left out")
+	require.Contains(t, alice.node.output(), "the version of the own profile cannot be read")
+	alice.node.await(10*time.Second, func(s pipeline.Status) error {
+		if n := s.Incoming.Refused["malformed"]; n != 4 {
+			return fmt.Errorf("%d damaged frames are counted, not 4", n)
+		}
+		return nil
+	})
+	sub := alice.broker.sub("-t", "#", "-F", "%t %p")
+	bob.broker.pub("-t", "fresh/1", "-q", "1", "-m", "on")
+	awaitLines(t, sub, "fresh/1 on")
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/pipeline"
@@ -129,4 +130,64 @@ func TestForgedProfilesChangeNothing(t *testing.T) {
 	bob.broker.pub("-t", "doors/1", "-m", "open")
 	awaitLines(t, sub, "doors/1 open")
 	bob.node.awaitWishes("alice", "doors/#")
+}
+
+// The operator of the NATS server puts a profile back that alice has signed, and replaced since. Do her later wishes stay in
+// effect, in a node that runs and in one that starts, and does she put hers back herself?
+func TestReplayedProfileChangesNothing(t *testing.T) {
+	m, alice, bob := pair(t)
+	alice.node.config["subscribe"] = list{"doors/#"}
+	m.start()
+	js, err := jetstream.New(m.nats.connect())
+	require.NoError(t, err)
+	bucket, err := js.KeyValue(t.Context(), "WEFT_PROFILES")
+	require.NoError(t, err)
+	old, err := bucket.Get(t.Context(), "alice")
+	require.NoError(t, err)
+	alice.node.config["subscribe"] = list{"lamps/#"}
+	alice.node.reload()
+	bob.node.awaitWishes("alice", "lamps/#")
+	alice.node.stop()
+
+	replay := func() {
+		t.Helper()
+		_, err := bucket.Put(t.Context(), "alice", old.Value())
+		require.NoError(t, err)
+	}
+	replay()
+	_, err = bucket.Put(t.Context(), "alice", []byte("forged")) // it is complained of: what came before is through
+	require.NoError(t, err)
+	bob.node.await(10*time.Second, func(s pipeline.Status) error {
+		if s.Peers[0].Problem == "" {
+			return fmt.Errorf("the forged profile has not come yet")
+		}
+		return nil
+	})
+	bob.node.awaitWishes("alice", "lamps/#")
+	replay()
+	bob.node.stop()
+	bob.node.start()
+	bob.node.awaitReady()
+	bob.broker.pub("-t", "doors/1", "-q", "1", "-m", "open")
+	bob.node.await(10*time.Second, func(s pipeline.Status) error {
+		if s.Outgoing.Unwanted != 1 {
+			return fmt.Errorf("%d messages of 1 are wanted by nobody", s.Outgoing.Unwanted)
+		}
+		return nil
+	})
+	bob.node.awaitWishes("alice", "lamps/#")
+
+	alice.node.start()
+	alice.node.awaitReady()
+	replay()
+	eventually(t, 20*time.Second, func() error {
+		now, err := bucket.Get(t.Context(), "alice")
+		if err == nil && bytes.Equal(now.Value(), old.Value()) {
+			err = fmt.Errorf("alice has not put her profile back")
+		}
+		return err
+	})
+	sub := alice.broker.sub("-t", "#", "-F", "%t %p")
+	bob.broker.pub("-t", "lamps/1", "-m", "on")
+	awaitLines(t, sub, "lamps/1 on")
 }
