@@ -103,6 +103,9 @@ func fetchStatus(ctx context.Context, address string) ([]byte, error) {
 func printStatus(out io.Writer, s *pipeline.Status) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "node\t%s\tsince %s\n", s.Node, s.Started.Format(time.DateTime))
+	for _, problem := range s.Problems {
+		fmt.Fprintf(w, "problem\t%s\n", problem)
+	}
 	printReport(w, "broker", s.Broker)
 	for _, name := range slices.Sorted(maps.Keys(s.Transports)) {
 		printReport(w, "transport "+name, s.Transports[name])

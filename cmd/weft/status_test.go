@@ -41,6 +41,10 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 		require.Equal(t, strings.TrimRight(line, " \n"), strings.TrimSuffix(line, "\n"), "trailing blanks")
 	}
 	require.Contains(t, got.out, "0 reconnects: no NATS server at 127.0.0.1:4222\n")
+	address = servedStatus(t, pipeline.Status{Node: "alice", Problems: []string{"lane doors/bob is full"}})
+	full := run(t, "status", "--address", address)
+	require.Equal(t, 1, full.status)
+	require.Contains(t, full.out, "problem  lane doors/bob is full\n")
 	require.Regexp(t, `lane doors/bob +waiting +2 queued \(90 bytes\), 7 sent: transport hub is connecting\n`, got.out)
 	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
 }

@@ -2,13 +2,17 @@ package e2e_test
 
 import (
 	"fmt"
+	"net/http"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/transports"
 )
 
 // requireBalance fails the test unless what came to the lane is what was delivered, is queued, or was dropped for a reason.
@@ -131,4 +135,39 @@ func TestMessagesOlderThanTheLimitAreDropped(t *testing.T) {
 	alice.broker.pub("-t", "q1/0", "-q", "1", "-m", "2000 fresh")
 	r := arrivals(t, m)
 	requireRun(t, r, 2000, 2001)
+}
+
+// The bucket of profiles was made by somebody else, with room for less than this node's profile. Is that named where people and
+// machines look, logged once, and over when its operator has raised the limit?
+func TestProfileThatTheBucketDoesNotTakeIsAProblemUntilItDoes(t *testing.T) {
+	m := newMesh(t, []string{"alice", "bob"})
+	alice, bob := m.sites[0], m.sites[1]
+	m.nats.start()
+	js, err := jetstream.New(m.nats.connect())
+	require.NoError(t, err)
+	bucket := jetstream.KeyValueConfig{Bucket: "WEFT_PROFILES", MaxValueSize: 100}
+	_, err = js.CreateKeyValue(t.Context(), bucket)
+	require.NoError(t, err)
+	m.introduce()
+	for _, s := range m.sites {
+		s.broker.start()
+		s.node.start()
+	}
+	const words = "the bucket WEFT_PROFILES, made by somebody else, takes 100; raise it"
+	eventually(t, 20*time.Second, func() error {
+		code, body, err := alice.node.get("/readyz")
+		if err == nil && (code != http.StatusServiceUnavailable || !strings.Contains(body, words)) {
+			err = fmt.Errorf("/readyz says %d %q", code, body)
+		}
+		return err
+	})
+	out, err := exec.Command(weftBin, "status", "-c", alice.node.file).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), words)
+	bucket.MaxValueSize = transports.MaxProfile
+	_, err = js.UpdateKeyValue(t.Context(), bucket)
+	require.NoError(t, err)
+	bob.node.awaitWishes("alice", "#")
+	alice.node.awaitReady()
+	require.Equal(t, 1, strings.Count(alice.node.output(), words), "lines in the log")
 }
