@@ -27,7 +27,7 @@ func (t *Transport) Announce(ctx context.Context, profile []byte) error {
 	for again := false; ; again = true {
 		s, err := t.await(ctx)
 		if err == nil {
-			err = t.put(ctx, s.js, s.bucket, profile)
+			err = t.putIn(ctx, s, profile)
 		}
 		switch {
 		case err == nil:
@@ -35,12 +35,22 @@ func (t *Transport) Announce(ctx context.Context, profile []byte) error {
 			t.profile = profile
 			t.mu.Unlock()
 			return nil
+		case s != nil && s.ctx.Err() != nil && ctx.Err() == nil:
+			// The connection broke under it: the next session takes it.
 		case s == nil || ctx.Err() != nil || again:
 			return fmt.Errorf("announce profile: %w", err)
 		case noStream(err):
 			t.endSession(s)
 		}
 	}
+}
+
+// putIn is put until the session or ctx ends: a server that has gone never answers.
+func (t *Transport) putIn(ctx context.Context, s *session, profile []byte) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ctx, cancel)()
+	return t.put(ctx, s.js, s.bucket, profile)
 }
 
 // restoreProfile puts the last announced profile into a bucket that does not have it.

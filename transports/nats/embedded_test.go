@@ -26,6 +26,7 @@ func TestEmbeddedServerCarriesTheMesh(t *testing.T) {
 				t.Fatal(err)
 			}
 			hub.Embedded.Listen = strings.TrimPrefix(serving.Address(), "nats://")
+			eventually(t, "the hub is up", isUp(serving)) // a server that is stopped while it makes a stream leaves a goroutine behind
 		}
 		stop := func(t *testing.T) {
 			if err := serving.Close(); err != nil {
