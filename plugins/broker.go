@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/mqtt"
 )
 
@@ -132,6 +133,19 @@ func (s *Session) Start(ctx context.Context) error {
 		return errors.Join(err, s.server.Close())
 	}
 	return nil
+}
+
+// Report implements [transports.Reporter]. What keeps the built-in broker from working explains more than what its own session
+// sees of it.
+func (s *Session) Report() transports.Report {
+	r := s.Session.Report()
+	if s.server == nil {
+		return r
+	}
+	if server := s.server.Report(); server.State == transports.Stalled {
+		r.State, r.Since, r.Detail = server.State, server.Since, server.Detail
+	}
+	return r
 }
 
 // Close disconnects, and stops the broker if it is built in.

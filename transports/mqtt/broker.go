@@ -10,9 +10,12 @@ import (
 	"net/url"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
+
+	"github.com/weft-relay/weft/transports"
 )
 
 // BrokerConfig describes the built-in broker.
@@ -63,6 +66,7 @@ type Broker struct {
 	listener *brokerListener
 	store    *brokerStore
 	persist  *persistHook
+	started  time.Time
 }
 
 // NewBroker returns a broker that does nothing before Start.
@@ -113,7 +117,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.listener, b.store, b.persist = own, store, persist
+	b.listener, b.store, b.persist, b.started = own, store, persist, time.Now()
 	return nil
 }
 
@@ -157,6 +161,21 @@ func (b *Broker) Dropped() uint64 {
 		n += b.listener.dropped.Load()
 	}
 	return n
+}
+
+// Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing.
+func (b *Broker) Report() transports.Report {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.listener == nil {
+		return transports.Report{State: transports.Down}
+	}
+	r := transports.Report{State: transports.Up, Since: b.started}
+	if fault := b.store.fault.Load(); fault != nil {
+		r.State, r.Since = transports.Stalled, fault.since
+		r.Detail = fmt.Sprintf("the built-in broker takes nothing at QoS 1 and 2: %v; make room on that disk, and it goes on by itself", fault.err)
+	}
+	return r
 }
 
 // Addr returns the address that is listened on, with the real port, or "" before Start.

@@ -68,8 +68,19 @@ func (c *brokerConn) Write(p []byte) (int, error) {
 	if id != 0 && !c.passes(kind, id, p) {
 		return len(p), nil
 	}
-	c.link.write(p, kind != packets.Publish || qos == 2)
+	c.link.write(p, promises(kind, qos, p))
 	return len(p), nil
+}
+
+// promises reports whether a packet may only be written after what caused it is on disk.
+func promises(kind, qos byte, packet []byte) bool {
+	switch kind {
+	case packets.Publish:
+		return qos == 2
+	case packets.Connack:
+		return len(packet) < 4 || packet[3] == packets.Accepted // a refusal is none
+	}
+	return kind != packets.Pingresp
 }
 
 // passes reports whether a packet at QoS 1 or 2 is to be written now. mochi sends again in no order what a session has in

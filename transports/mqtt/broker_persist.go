@@ -3,6 +3,7 @@ package mqtt
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -28,7 +29,7 @@ func (h *persistHook) ID() string { return "weft-store" }
 // Provides implements mochi's Hook.
 func (h *persistHook) Provides(b byte) bool {
 	return slices.Contains([]byte{
-		mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect, mochi.OnClientExpired,
+		mochi.OnConnect, mochi.OnSessionEstablish, mochi.OnSessionEstablished, mochi.OnDisconnect, mochi.OnClientExpired,
 		mochi.OnPacketRead, mochi.OnPacketProcessed,
 		mochi.OnSubscribed, mochi.OnUnsubscribed, mochi.OnRetainMessage, mochi.OnRetainedExpired,
 		mochi.OnQosPublish, mochi.OnQosDropped,
@@ -54,6 +55,14 @@ func (h *persistHook) put(key string, value encoding.BinaryMarshaler) {
 		return
 	}
 	h.store.put(key, data)
+}
+
+// OnConnect implements mochi's Hook. While the disk takes nothing nobody new is let in.
+func (h *persistHook) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	if h.store.fault.Load() == nil {
+		return nil
+	}
+	return errors.Join(packets.ErrServerUnavailable, h.broker.server.SendConnack(cl, packets.ErrServerUnavailable, false, nil))
 }
 
 // OnSessionEstablish implements mochi's Hook. Until all that the session has in flight was sent again no packet of any
@@ -110,6 +119,9 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 	if code := validate(h.broker.server, pk); code != packets.CodeSuccess {
 		return pk, packets.ErrRejectPacket
 	}
+	if h.store.fault.Load() != nil && storing(pk) {
+		return pk, packets.ErrRejectPacket // the client comes again with what was not acknowledged
+	}
 	h.store.packets.RLock()
 	if h.closed || cl.IsTakenOver() {
 		h.store.packets.RUnlock()
@@ -142,6 +154,17 @@ func validate(server *mochi.Server, pk packets.Packet) packets.Code {
 		return packets.CodeSuccess
 	}
 	return packets.ErrProtocolViolation
+}
+
+// storing reports whether a packet makes the store grow, or asks for an answer that promises something.
+func storing(pk packets.Packet) bool {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return pk.FixedHeader.Qos > 0 || pk.FixedHeader.Retain
+	case packets.Puback, packets.Pubcomp, packets.Pingreq, packets.Disconnect:
+		return false
+	}
+	return true
 }
 
 // close ends the processing of packets: mochi would take in halves what comes while it disconnects the clients.

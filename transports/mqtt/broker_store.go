@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // brokerStore keeps the built-in broker's sessions and retained messages: a map in memory and, with a directory, a log of
@@ -37,8 +39,19 @@ type brokerStore struct {
 	size    int64 // of the file, in bytes
 	live    int64 // what a log of the entries alone would take
 
-	syncing sync.Mutex
-	err     error // of the file: sticks, under syncing
+	syncing   sync.Mutex
+	unwritten []byte // records that were taken and are not in the file, under syncing
+	compactAt int64  // the size at which the log may be worth compacting, under syncing
+	unsettled bool   // the file is in its place, and its folder is not synced, under syncing
+	fault     atomic.Pointer[diskFault]
+	retries   sync.WaitGroup
+	closing   chan struct{}
+}
+
+// diskFault is why nothing is written, and since when.
+type diskFault struct {
+	err   error
+	since time.Time
 }
 
 type storeEntry struct {
@@ -50,13 +63,14 @@ const (
 	recordHeader   = 8
 	maxRecord      = maxRemaining * 2 // a payload in base 64, and what belongs to it
 	compactAtLeast = 16 << 20
+	retryPause     = time.Second // between two attempts to write to a disk that is full
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // openBrokerStore reads the log in dir, or makes one. Without dir it keeps everything in memory.
 func openBrokerStore(dir string, log *slog.Logger) (*brokerStore, error) {
-	s := &brokerStore{log: log, entries: make(map[string]storeEntry)}
+	s := &brokerStore{log: log, entries: make(map[string]storeEntry), compactAt: compactAtLeast, closing: make(chan struct{})}
 	if dir == "" {
 		return s, nil
 	}
@@ -67,7 +81,10 @@ func openBrokerStore(dir string, log *slog.Logger) (*brokerStore, error) {
 	if err := s.load(); err != nil {
 		return nil, err
 	}
-	return s, s.compact()
+	if err := s.compact(); err != nil && !s.unsettled {
+		return nil, err
+	}
+	return s, nil
 }
 
 // load reads the records up to the first that is damaged, as the last one is after a crash in the middle of a write. If
@@ -221,25 +238,84 @@ func (s *brokerStore) list(prefix string) [][]byte {
 	return values
 }
 
-// Sync returns when every change before it is on disk. Callers that wait meanwhile share the next fsync.
+// Sync returns when every change before it is on disk. Callers that wait meanwhile share the next fsync. While the disk takes
+// nothing it returns why, at once: nothing is forgotten, and the store goes on by itself when there is room.
 func (s *brokerStore) Sync() error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	if s.path == "" || s.err != nil {
-		return s.err
-	}
-	out := s.take()
-	if len(out) == 0 {
+	if s.path == "" {
 		return nil
 	}
-	if _, s.err = s.file.Write(out); s.err == nil {
-		s.err = s.file.Sync()
+	if fault := s.fault.Load(); fault != nil {
+		return fault.err
 	}
-	s.size += int64(len(out))
-	if s.err == nil && s.size > compactAtLeast {
-		s.err = s.shrink()
+	err := s.write()
+	if err != nil {
+		s.fault.Store(&diskFault{err, time.Now()})
+		s.log.Error("built-in broker: the disk takes nothing, until it does nothing is acknowledged at QoS 1 and 2", "error", err)
+		s.retries.Go(s.retry)
 	}
-	return s.err
+	return err
+}
+
+// retry writes what could not be written until that succeeds or the store is closed.
+func (s *brokerStore) retry() {
+	ticker := time.NewTicker(retryPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-s.closing:
+			return
+		}
+		if s.recovered() {
+			return
+		}
+	}
+}
+
+func (s *brokerStore) recovered() bool {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.write() != nil {
+		return false
+	}
+	fault := s.fault.Swap(nil)
+	s.log.Info("built-in broker: the disk takes writes again", "after", time.Since(fault.since).Round(time.Second))
+	return true
+}
+
+// write takes what is pending to the disk. What fails is kept, and written anew at the same place: after a failed fsync the
+// system may have forgotten what it had, and a second one would say nothing of it.
+func (s *brokerStore) write() error {
+	if s.unsettled {
+		if err := syncDir(filepath.Dir(s.path)); err != nil {
+			return err
+		}
+		s.unsettled = false
+	}
+	if taken := s.take(); len(s.unwritten) == 0 {
+		s.unwritten = taken
+	} else {
+		s.unwritten = append(s.unwritten, taken...)
+	}
+	if len(s.unwritten) == 0 {
+		return nil
+	}
+	_, err := s.file.WriteAt(s.unwritten, s.size)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		_ = s.file.Truncate(s.size) // a torn end is read over: this only gives the room back
+		return err
+	}
+	s.size += int64(len(s.unwritten))
+	s.unwritten = nil
+	if s.size > s.compactAt {
+		return s.shrink()
+	}
+	return nil
 }
 
 // take returns the record of what is pending.
@@ -253,7 +329,8 @@ func (s *brokerStore) take() []byte {
 	return seal(out)
 }
 
-// shrink compacts a log that is for the most part of the past.
+// shrink compacts a log that is for the most part of the past. Where that fails the log stays as it was, and grows until the
+// next attempt.
 func (s *brokerStore) shrink() error {
 	s.packets.Lock()
 	defer s.packets.Unlock()
@@ -262,7 +339,14 @@ func (s *brokerStore) shrink() error {
 	if s.size < 4*s.live {
 		return nil
 	}
-	return s.compact()
+	err := s.compact()
+	if err == nil || s.unsettled {
+		s.compactAt = compactAtLeast
+		return err
+	}
+	s.compactAt = s.size + compactAtLeast
+	s.log.Warn("built-in broker: the log could not be compacted, it grows", "bytes", s.size, "error", err)
+	return nil
 }
 
 // compact writes a new log of the entries alone and puts it in the place of the old one.
@@ -277,17 +361,19 @@ func (s *brokerStore) compact() error {
 		all = append(all, seal(appendChange(nil, key, s.entries[key].value, true))...)
 	}
 	file, err := replaceFile(s.path, all)
-	if err != nil {
+	if file == nil {
 		return fmt.Errorf("write %s: %w", s.path, err)
 	}
 	if s.file != nil {
 		s.file.Close()
 	}
 	s.file, s.size, s.live, s.pending = file, int64(len(all)), int64(len(all)), nil
-	return nil
+	s.unsettled = err != nil
+	return err
 }
 
-// replaceFile puts data durably at path, and returns the file open for more.
+// replaceFile puts data durably at path, and returns the file open for more. With an error it returns the file too, if
+// that is in its place but might not be there after a crash.
 func replaceFile(path string, data []byte) (*os.File, error) {
 	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -300,14 +386,11 @@ func replaceFile(path string, data []byte) (*os.File, error) {
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
 	if err != nil {
 		file.Close()
-		return nil, err
+		return nil, errors.Join(err, os.Remove(file.Name()))
 	}
-	return file, nil
+	return file, syncDir(filepath.Dir(path))
 }
 
 func syncDir(dir string) error {
@@ -319,10 +402,14 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// close makes a last attempt to write what is pending.
 func (s *brokerStore) close() error {
-	err := s.Sync()
-	if s.file != nil {
-		err = errors.Join(err, s.file.Close())
+	close(s.closing)
+	s.retries.Wait()
+	if s.file == nil {
+		return nil
 	}
-	return err
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	return errors.Join(s.write(), s.file.Close())
 }
