@@ -123,12 +123,13 @@ const (
 
 // Report is a transport's own account of itself.
 type Report struct {
-	State      State     `json:"state"`
-	Since      time.Time `json:"since"`            // when State was entered
-	Detail     string    `json:"detail,omitempty"` // the last error in plain words, with what would help; never a secret
-	Reconnects uint64    `json:"reconnects"`       // connections made after the first
-	BytesOut   uint64    `json:"bytes_out"`        // payload bytes handed to the network
-	BytesIn    uint64    `json:"bytes_in"`         // payload bytes taken from it
+	State      State             `json:"state"`
+	Since      time.Time         `json:"since"`             // when State was entered
+	Detail     string            `json:"detail,omitempty"`  // the last error in plain words, with what would help; never a secret
+	Reconnects uint64            `json:"reconnects"`        // connections made after the first
+	BytesOut   uint64            `json:"bytes_out"`         // payload bytes handed to the network
+	BytesIn    uint64            `json:"bytes_in"`          // payload bytes taken from it
+	Dropped    map[string]uint64 `json:"dropped,omitempty"` // messages that it did not pass on, by reason
 }
 
 // Reporter is a transport that accounts for itself.

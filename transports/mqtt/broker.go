@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/url"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -23,14 +22,6 @@ type BrokerConfig struct {
 	Listen  string `yaml:"listen" weft:"address"` // host:port for MQTT over TCP; port 0 takes a free one
 	DataDir string `yaml:"data_dir" weft:"path"`  // where sessions and retained messages are kept; empty: in memory
 	Users   []User `yaml:"users"`                 // who may connect; empty: everybody, to everything
-}
-
-// User may connect to the built-in broker. Without Read and Write everything is allowed.
-type User struct {
-	Name     string   `yaml:"name"`
-	Password string   `yaml:"password" weft:"secret"`
-	Read     []string `yaml:"read"`  // topic filters of what it receives
-	Write    []string `yaml:"write"` // topic filters of what it may publish to
 }
 
 // Validate reports everything that is wrong with c, joined.
@@ -59,6 +50,7 @@ func (c *BrokerConfig) Validate() error {
 type Broker struct {
 	cfg    BrokerConfig
 	log    *slog.Logger
+	notes  *notes
 	own    User // of the process's own sessions
 	server *mochi.Server
 
@@ -74,29 +66,18 @@ func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: log, own: User{Name: "weft-" + rand.Text(), Password: rand.Text()}}
+	b := &Broker{cfg: cfg, log: log, notes: newNotes(log), own: User{Name: "weft-" + rand.Text(), Password: rand.Text()}}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // what is kept is kept until it is delivered
 	capabilities.MaximumInflight = 65_535         // for a session that is away; the identifiers end there
 	capabilities.ReceiveMaximum = 65_535
 	capabilities.MaximumClientWritesPending = 70_000 // more than can be in flight: QoS 0 alone is dropped here
 	b.server = mochi.New(&mochi.Options{
-		Capabilities: capabilities, Logger: quiet(log),
+		Capabilities: capabilities, Logger: slog.New(mochiLog{log.Handler(), b.notes}),
 		ClientNetWriteBufferSize: 1, // one packet a write: the connection gathers them itself
 		ClientNetReadBufferSize:  4 << 10,
 	})
 	return b, nil
-}
-
-// quiet keeps mochi's running commentary out of the log.
-func quiet(log *slog.Logger) *slog.Logger {
-	return slog.New(levelHandler{log.Handler()})
-}
-
-type levelHandler struct{ slog.Handler }
-
-func (h levelHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= slog.LevelError && h.Handler.Enabled(ctx, level)
 }
 
 // Start implements [transports.Transport]: it reads what is kept in the data directory and listens. When it returns,
@@ -110,7 +91,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: embedded.listen: %w; name an address that is free, or end what uses it", err), store.close())
 	}
-	own := &brokerListener{Listener: listener, store: store}
+	own := &brokerListener{Listener: listener, store: store, notes: b.notes}
 	persist := &persistHook{broker: b, store: store}
 	if err := b.serve(own, persist); err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: %w", err), listener.Close(), store.close())
@@ -151,26 +132,16 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// Dropped returns how many messages the broker could not keep since Start: at QoS 0 for clients that do not read, and at
-// QoS 1 and 2 beyond 65,535 for a session that is away.
-func (b *Broker) Dropped() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := uint64(atomic.LoadInt64(&b.server.Info.MessagesDropped) + atomic.LoadInt64(&b.server.Info.InflightDropped))
-	if b.listener != nil {
-		n += b.listener.dropped.Load()
-	}
-	return n
-}
-
-// Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing.
+// Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing. Dropped says what it did not
+// pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 65,535 for one
+// session; "not_authorized", from users without the right to publish it.
 func (b *Broker) Report() transports.Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.listener == nil {
-		return transports.Report{State: transports.Down}
+		return transports.Report{State: transports.Down, Dropped: b.notes.counts()}
 	}
-	r := transports.Report{State: transports.Up, Since: b.started}
+	r := transports.Report{State: transports.Up, Since: b.started, Dropped: b.notes.counts()}
 	if fault := b.store.fault.Load(); fault != nil {
 		r.State, r.Since = transports.Stalled, fault.since
 		r.Detail = fmt.Sprintf("the built-in broker takes nothing at QoS 1 and 2: %v; make room on that disk, and it goes on by itself", fault.err)

@@ -3,10 +3,11 @@ package mqtt
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -23,9 +24,13 @@ const (
 // store is synced.
 type brokerListener struct {
 	net.Listener
-	store   *brokerStore
-	work    sync.WaitGroup
-	dropped atomic.Uint64 // QoS 0 messages to slow clients
+	store *brokerStore
+	notes *notes
+	work  sync.WaitGroup
+
+	mu     sync.Mutex
+	conns  map[*brokerConn]struct{}
+	closed bool
 }
 
 // Accept implements [net.Listener].
@@ -34,16 +39,49 @@ func (l *brokerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &brokerConn{Conn: conn, link: newLink(conn, l.store), dropped: &l.dropped}
-	l.work.Go(c.link.flush)
+	c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes}
+	if !l.hold(c) {
+		return nil, errors.Join(net.ErrClosed, conn.Close())
+	}
+	l.work.Go(func() {
+		c.link.flush()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.conns, c)
+	})
 	return c, nil
+}
+
+func (l *brokerListener) hold(c *brokerConn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.conns == nil {
+		l.conns = make(map[*brokerConn]struct{})
+	}
+	l.conns[c] = struct{}{}
+	return !l.closed
+}
+
+// Close implements [net.Listener]. It ends the connections too: mochi knows only those that have sent a CONNECT, forgets one
+// that comes while it stops, and would wait for the others.
+func (l *brokerListener) Close() error {
+	err := l.Listener.Close()
+	l.mu.Lock()
+	l.closed = true
+	open := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range open {
+		c.Close()
+	}
+	return err
 }
 
 // brokerConn is the broker's side of a connection. mochi writes one packet a call.
 type brokerConn struct {
 	net.Conn
 	link     *link
-	dropped  *atomic.Uint64
+	notes    *notes
+	client   string // its identifier; set before anything is published to it
 	release  func() // ends the move of a session to this connection; nil before it began
 	closeOne sync.Once
 
@@ -62,7 +100,7 @@ func (c *brokerConn) Read(p []byte) (int, error) { return c.link.r.Read(p) }
 func (c *brokerConn) Write(p []byte) (int, error) {
 	kind, qos, id := inspect(p)
 	if kind == packets.Publish && qos == 0 && c.link.pending() > slowClient {
-		c.dropped.Add(1)
+		c.notes.drop(c.client, droppedSlow, "messages at QoS 0 are dropped: the client does not read as fast as they come", "waiting_bytes", slowClient)
 		return len(p), nil
 	}
 	if id != 0 && !c.passes(kind, id, p) {

@@ -2,11 +2,15 @@ package mqtt
 
 import (
 	"crypto/subtle"
+	"errors"
+	"net"
 	"slices"
 	"strings"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/mochi-mqtt/server/v2/system"
 )
 
 // bridgeProperty marks, among a client's user properties, one that has connected with the bridge bit. A client of
@@ -25,7 +29,8 @@ func (h *brokerHook) ID() string { return "weft" }
 // Provides implements mochi's Hook.
 func (h *brokerHook) Provides(b byte) bool {
 	return slices.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPacketRead, mochi.OnSubscribe, mochi.OnStarted,
+		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPacketRead, mochi.OnSubscribe,
+		mochi.OnStarted, mochi.OnDisconnect, mochi.OnPublishDropped, mochi.OnSysInfoTick,
 	}, b)
 }
 
@@ -42,8 +47,31 @@ func (h *brokerHook) user(name string) (User, bool) {
 	return User{}, false
 }
 
+// OnConnect implements mochi's Hook: who may not publish its will is refused, as by Mosquitto. mochi publishes wills unasked.
+func (h *brokerHook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
+	if !pk.Connect.WillFlag || !h.authentic(pk) || h.rights(pk.Connect.Username).MayPublish(pk.Connect.WillTopic) {
+		return nil
+	}
+	h.broker.notes.warn(cl.ID, "will_refused", "client refused: its user may not publish its will",
+		"user", string(pk.Connect.Username), "topic", pk.Connect.WillTopic)
+	code := packets.ErrNotAuthorized
+	if pk.ProtocolVersion < 5 {
+		code = packets.Err3NotAuthorized
+	}
+	return errors.Join(code, h.broker.server.SendConnack(cl, code, false, nil))
+}
+
 // OnConnectAuthenticate implements mochi's Hook.
-func (h *brokerHook) OnConnectAuthenticate(_ *mochi.Client, pk packets.Packet) bool {
+func (h *brokerHook) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
+	if h.authentic(pk) {
+		return true
+	}
+	host, _, _ := net.SplitHostPort(cl.Net.Remote)
+	h.broker.notes.warn(cl.ID+"@"+host, "login_refused", "client refused: bad user name or password", "user", string(pk.Connect.Username))
+	return false
+}
+
+func (h *brokerHook) authentic(pk packets.Packet) bool {
 	if len(h.broker.cfg.Users) == 0 {
 		return true
 	}
@@ -51,23 +79,68 @@ func (h *brokerHook) OnConnectAuthenticate(_ *mochi.Client, pk packets.Packet) b
 	return subtle.ConstantTimeCompare([]byte(u.Password), pk.Connect.Password) == 1 && ok
 }
 
-// OnACLCheck implements mochi's Hook. A subscription is not refused for what its filter covers: every message is checked
-// before it is delivered.
-func (h *brokerHook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+// rights returns the user of that name as far as its rights go. One that is not there has none.
+func (h *brokerHook) rights(name []byte) User {
 	if len(h.broker.cfg.Users) == 0 {
-		return true
+		return User{}
 	}
-	u, ok := h.user(string(cl.Properties.Username))
-	switch {
-	case !ok:
-		return false
-	case u.Read == nil && u.Write == nil: // an empty list is a right to nothing
-		return true
-	case write:
-		return anyMatches(u.Write, topic)
+	u, ok := h.user(string(name))
+	if !ok {
+		return User{Read: []string{}, Write: []string{}}
 	}
-	return strings.ContainsAny(topic, "+#") || strings.HasPrefix(topic, "$share/") || anyMatches(u.Read, topic)
+	return u
 }
+
+// OnACLCheck implements mochi's Hook. It is asked of filters that are subscribed to, and again of each message before it is
+// delivered. Of what is published OnPublish judges: mochi would end the connection of a client of 3.1.1 with a packet of MQTT 5,
+// and asks before it knows the topic behind an alias.
+func (h *brokerHook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
+	switch u := h.rights(cl.Properties.Username); {
+	case write:
+		return true
+	case strings.ContainsAny(topic, "+#") || strings.HasPrefix(topic, "$share/"):
+		return u.MaySubscribe(topic)
+	default:
+		return u.MayRead(topic)
+	}
+}
+
+// OnPublish implements mochi's Hook. What the user has no right to publish is dropped: a client of 3.1.1 gets the
+// acknowledgement that it would get anyway, as there is no other [MQTT-3.3.5-2], one of MQTT 5 the reason [MQTT5 3.4.2.1].
+func (h *brokerHook) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if h.rights(cl.Properties.Username).MayPublish(pk.TopicName) {
+		return pk, nil
+	}
+	h.broker.notes.drop(cl.ID, droppedDenied, "messages are dropped: their user may not publish to the topic",
+		"user", string(cl.Properties.Username), "topic", pk.TopicName)
+	if cl.Properties.ProtocolVersion < 5 || pk.FixedHeader.Qos == 0 {
+		return pk, packets.CodeSuccessIgnore
+	}
+	answer := packets.Packet{PacketID: pk.PacketID, ReasonCode: packets.ErrNotAuthorized.Code}
+	answer.FixedHeader.Type = packets.Puback
+	if pk.FixedHeader.Qos == 2 {
+		answer.FixedHeader.Type = packets.Pubrec
+	}
+	_ = cl.WritePacket(answer) // fails only where the connection has ended
+	return pk, packets.ErrRejectPacket
+}
+
+// OnPublishDropped implements mochi's Hook.
+func (h *brokerHook) OnPublishDropped(cl *mochi.Client, _ packets.Packet) {
+	h.broker.notes.drop(cl.ID, droppedSlow, "messages are dropped: too many wait for the client")
+}
+
+// OnDisconnect implements mochi's Hook: it says of clients that do not keep to MQTT who they are.
+func (h *brokerHook) OnDisconnect(cl *mochi.Client, err error, _ bool) {
+	var code packets.Code
+	if !errors.As(err, &code) || code.Code < packets.ErrUnspecifiedError.Code || code == packets.ErrRejectPacket || code == packets.ErrServerShuttingDown {
+		return
+	}
+	h.broker.notes.wrong(cl, code)
+}
+
+// OnSysInfoTick implements mochi's Hook: it comes once a second.
+func (h *brokerHook) OnSysInfoTick(*system.Info) { h.broker.notes.sweep(time.Now()) }
 
 // OnPacketRead implements mochi's Hook: it takes the bridge bit off a CONNECT, which mochi would refuse.
 func (h *brokerHook) OnPacketRead(_ *mochi.Client, pk packets.Packet) (packets.Packet, error) {

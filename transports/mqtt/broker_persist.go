@@ -73,6 +73,7 @@ func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 		return
 	}
 	h.store.packets.Lock()
+	conn.client = cl.ID
 	conn.release = sync.OnceFunc(h.store.packets.Unlock)
 	conn.resume()
 }
@@ -117,6 +118,7 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 		return pk, packets.ErrRejectPacket
 	}
 	if code := validate(h.broker.server, pk); code != packets.CodeSuccess {
+		h.broker.notes.wrong(cl, code)
 		return pk, packets.ErrRejectPacket
 	}
 	if h.store.fault.Load() != nil && storing(pk) {

@@ -8,9 +8,7 @@ import (
 // filterMatches reports whether the topic name matches the topic filter, by MQTT 4.7. A shared subscription matches what
 // the filter behind its group matches.
 func filterMatches(filter, topic string) bool {
-	if rest, ok := strings.CutPrefix(filter, "$share/"); ok {
-		_, filter, _ = strings.Cut(rest, "/")
-	}
+	filter = unshared(filter)
 	if topic != "" && topic[0] == '$' && filter != "" && (filter[0] == '+' || filter[0] == '#') {
 		return false // [MQTT-4.7.2-1]
 	}

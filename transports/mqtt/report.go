@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"maps"
 	"time"
 
 	"github.com/weft-relay/weft/transports"
@@ -31,11 +32,24 @@ func (s *Session) Counters() Counters {
 	return c
 }
 
-// Report implements [transports.Reporter].
+// byReason returns what was counted, each message under one reason.
+func (c Counters) byReason() map[string]uint64 {
+	all := map[string]uint64{
+		"lost_out": c.LostOut, "overflow": c.Overflow, "unwanted": c.Unwanted, "bad": c.Bad, "echoes": c.Echoes,
+		"refused": c.Refused - min(c.Orphans, c.Refused), "orphans": c.Orphans,
+	}
+	maps.DeleteFunc(all, func(_ string, n uint64) bool { return n == 0 })
+	return all
+}
+
+// Report implements [transports.Reporter]. Its Dropped has the names of the JSON of [Counters]; what is refused and an orphan is
+// among the orphans alone.
 func (s *Session) Report() transports.Report {
+	dropped := s.Counters().byReason()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.report
+	r.Dropped = dropped
 	r.BytesOut, r.BytesIn = s.out.total.Load(), s.in.total.Load()
 	if r.Detail == "" {
 		r.Detail = s.loss
