@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -142,7 +143,9 @@ func (s *Session) Report() transports.Report {
 	if s.server == nil {
 		return r
 	}
-	if server := s.server.Report(); server.State == transports.Stalled {
+	server := s.server.Report()
+	maps.Copy(r.Dropped, server.Dropped)
+	if server.State == transports.Stalled {
 		r.State, r.Since, r.Detail = server.State, server.Since, server.Detail
 	}
 	return r

@@ -130,7 +130,7 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 }
 
 func printReport(w io.Writer, what string, r pipeline.Report) {
-	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, because(r.Detail))
+	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, reasons(", dropped", r.Dropped), because(r.Detail))
 }
 
 func wishes(p pipeline.PeerStatus) string {

@@ -29,7 +29,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	down := pipeline.Report{State: transports.Connecting, Since: time.Now(), Detail: "no NATS server at 127.0.0.1:4222"}
 	address := servedStatus(t, pipeline.Status{
 		Node: "alice", Started: time.Now(),
-		Broker:     pipeline.Report{State: transports.Up, Since: time.Now()},
+		Broker:     pipeline.Report{State: transports.Up, Since: time.Now(), Dropped: map[string]uint64{"slow_client": 3, "echoes": 1}},
 		Transports: map[string]pipeline.Report{"hub": down},
 		Lanes: []pipeline.LaneStatus{
 			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},
@@ -40,6 +40,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	for line := range strings.Lines(got.out) {
 		require.Equal(t, strings.TrimRight(line, " \n"), strings.TrimSuffix(line, "\n"), "trailing blanks")
 	}
+	require.Contains(t, got.out, "0 reconnects, dropped 1 echoes, 3 slow_client\n")
 	require.Contains(t, got.out, "0 reconnects: no NATS server at 127.0.0.1:4222\n")
 	address = servedStatus(t, pipeline.Status{Node: "alice", Problems: []string{"lane doors/bob is full"}})
 	full := run(t, "status", "--address", address)

@@ -19,6 +19,7 @@ var (
 	reconnects = desc("reconnects_total", "Connections made after the first.", "part")
 	wireOut    = desc("wire_out_bytes_total", "Payload bytes handed to the broker or the network.", "part")
 	wireIn     = desc("wire_in_bytes_total", "Payload bytes taken from the broker or the network.", "part")
+	dropped    = desc("dropped_messages_total", "Messages that the broker or the transport did not pass on.", "part", "reason")
 
 	taken     = desc("taken_messages_total", "Messages read from the broker.")
 	unwanted  = desc("unwanted_messages_total", "Of them, messages that no peer has asked for.")
@@ -51,6 +52,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		count(reconnects, r.Reconnects, name)
 		count(wireOut, r.BytesOut, name)
 		count(wireIn, r.BytesIn, name)
+		for reason, n := range r.Dropped {
+			count(dropped, n, name, reason)
+		}
 	}
 	part("broker", s.Broker)
 	for name, r := range s.Transports {
