@@ -3,11 +3,14 @@ package plugins
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
 	"net/url"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
@@ -59,14 +62,65 @@ func (b *Broker) remote() mqtt.Config {
 	return config
 }
 
-// local is how to reach the built-in broker as one of its users, if it has any.
-func (b *Broker) local() mqtt.Config {
+// local is how to reach the built-in broker as one of its users, if it has any: as the one that is named, or as the first who may
+// do what is wanted.
+func (b *Broker) local(want Access) (mqtt.Config, error) {
 	config := b.Config
 	config.URL = "mqtt://" + reachable(b.Embedded.Listen)
-	if len(b.Embedded.Users) > 0 {
-		config.Username, config.Password = b.Embedded.Users[0].Name, b.Embedded.Users[0].Password
+	users := b.Embedded.Users
+	if len(users) == 0 && want.User == "" {
+		return config, nil
 	}
-	return config
+	able := slices.DeleteFunc(slices.Clone(users), func(u mqtt.User) bool { return !want.allowed(u) })
+	who := able
+	if want.User != "" {
+		who = slices.DeleteFunc(slices.Clone(users), func(u mqtt.User) bool { return u.Name != want.User })
+	}
+	switch {
+	case len(who) == 0 && want.User != "":
+		return config, fmt.Errorf("broker.embedded.users: no user %q; there are: %s", want.User, names(users))
+	case len(who) == 0 || !want.allowed(who[0]):
+		return config, want.refusal(able)
+	}
+	config.Username, config.Password = who[0].Name, who[0].Password
+	return config, nil
+}
+
+// Access is what a client wants at the built-in broker, and as which of its users.
+type Access struct {
+	User    string   // empty: the first who may
+	Topic   string   // to publish to, or
+	Filters []string // to subscribe to
+}
+
+func (a Access) allowed(u mqtt.User) bool {
+	if a.Topic != "" {
+		return u.MayPublish(a.Topic)
+	}
+	return !slices.ContainsFunc(a.Filters, func(filter string) bool { return !u.MaySubscribe(filter) })
+}
+
+// refusal says who may do what the user may not.
+func (a Access) refusal(able []mqtt.User) error {
+	what := fmt.Sprintf("publish to %q", a.Topic)
+	if a.Topic == "" {
+		what = fmt.Sprintf("read anything of %q", a.Filters)
+	}
+	if len(able) == 0 {
+		return fmt.Errorf("broker.embedded.users: no user may %s; add it to the rights of one", what)
+	}
+	return fmt.Errorf("broker.embedded.users: user %q may not %s; these may: %s", a.User, what, names(able))
+}
+
+func names(users []mqtt.User) string {
+	if len(users) == 0 {
+		return "none, everybody may connect"
+	}
+	var all []string
+	for _, u := range users {
+		all = append(all, u.Name)
+	}
+	return strings.Join(all, ", ")
 }
 
 // Session is the node's session with its broker, and the broker itself if that is built in.

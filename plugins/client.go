@@ -35,12 +35,19 @@ func NewClient(url string, log *slog.Logger) (*Client, error) {
 	return newClient(mqtt.Config{URL: url}, log)
 }
 
-// NewNodeClient returns a client of the broker that the file's node stands beside.
-func NewNodeClient(file *configs.File, log *slog.Logger) (*Client, error) {
+// NewNodeClient returns a client of the broker that the file's node stands beside. If that is built in and has users, it is one
+// who may do what is wanted.
+func NewNodeClient(file *configs.File, want Access, log *slog.Logger) (*Client, error) {
 	section := file.Broker.(*Broker)
 	config := section.remote()
-	if section.Embedded != nil {
-		config = section.local()
+	switch {
+	case section.Embedded != nil:
+		var err error
+		if config, err = section.local(want); err != nil {
+			return nil, err
+		}
+	case want.User != "":
+		return nil, fmt.Errorf("user %q: the broker is not built in, and has no users in this file; give another in its URL", want.User)
 	}
 	config.ClientID = "" // the node's own session must not be taken over
 	return newClient(config, log)

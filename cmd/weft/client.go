@@ -17,13 +17,15 @@ var errTooLong = errors.New("the broker took too long")
 
 // clientFlags are what `weft pub` and `weft sub` have in common. Their letters are those of mosquitto_pub and mosquitto_sub.
 type clientFlags struct {
-	url  string
-	qos  uint8
-	wait time.Duration
+	url    string
+	access plugins.Access
+	qos    uint8
+	wait   time.Duration
 }
 
 func (f *clientFlags) add(cmd *cobra.Command, qos uint8, wait string) {
 	cmd.Flags().StringVar(&f.url, "url", "", "broker, as mqtt://[USER:PASSWORD@]HOST[:PORT]; mqtts, ws and wss too (default the one that -c names)")
+	cmd.Flags().StringVarP(&f.access.User, "user", "u", "", "`name` of the user of the built-in broker to be (default the first who may)")
 	usage := "`QoS`: 0, 1 or 2"
 	if qos == 0 {
 		usage += " (default 0)" // pflag says nothing of a default that is zero
@@ -36,6 +38,9 @@ func (f *clientFlags) add(cmd *cobra.Command, qos uint8, wait string) {
 func (f *clientFlags) run(cmd *cobra.Command, g *globals, do func(context.Context, *plugins.Client) error) error {
 	if f.qos > 2 {
 		return usageError{fmt.Errorf("-q %d: no QoS; write 0, 1 or 2", f.qos)}
+	}
+	if f.url != "" && f.access.User != "" {
+		return usageError{errors.New("--user and --url; a user goes into the URL: mqtt://USER:PASSWORD@HOST")}
 	}
 	client, err := f.client(cmd, g)
 	if err != nil {
@@ -70,5 +75,5 @@ func (f *clientFlags) client(cmd *cobra.Command, g *globals) (*plugins.Client, e
 	if err != nil {
 		return nil, err
 	}
-	return plugins.NewNodeClient(file, log)
+	return plugins.NewNodeClient(file, f.access, log)
 }

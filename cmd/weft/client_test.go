@@ -73,6 +73,50 @@ func TestPublishedMessagesAreSubscribedTo(t *testing.T) {
 	}
 }
 
+// At a built-in broker with users: are pub and sub the first who may do what is asked, and is it said who could where nobody or
+// the one that is named may not?
+func TestPubAndSubAreAUserWhoMay(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	address := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	path := write(t, "weft.yaml", fmt.Sprintf(`node: carol
+broker:
+  embedded:
+    listen: %q
+    users:
+      - {name: sensor, password: s1, write: ["doors/#"], read: []}
+      - {name: panel, password: p1, read: ["doors/#"], write: ["lamps/#"]}
+`, address))
+	file, err := plugins.Load(path)
+	require.NoError(t, err)
+	startBroker(t, file)
+	for _, args := range [][]string{
+		{"pub", "-t", "doors/1", "-m", "open", "-r", "-q", "1"},
+		{"pub", "-t", "doors/2", "-m", "shut", "-r", "-q", "2", "--user", "sensor"},
+		{"pub", "-t", "lamps/1", "-m", "on", "-q", "1"},
+	} {
+		require.Equal(t, result{}, run(t, append(args, "-c", path)...))
+	}
+	got := run(t, "sub", "-c", path, "-t", "#", "-C", "2", "-W", "10s")
+	require.Zero(t, got.status, got.err)
+	require.ElementsMatch(t, []string{"open", "shut"}, strings.Fields(got.out))
+	for want, args := range map[string][]string{
+		`no user may publish to "other"`:                                 {"pub", "-t", "other", "-m", "x"},
+		`user "panel" may not publish to "doors/1"; these may: sensor`:   {"pub", "-t", "doors/1", "-m", "x", "-u", "panel"},
+		`user "sensor" may not read anything of ["#"]; these may: panel`: {"sub", "-t", "#", "-u", "sensor"},
+		`no user may read anything of ["doors/#" "lamps/#"]`:             {"sub", "-t", "doors/#", "-t", "lamps/#"},
+		`no user "guest"; there are: sensor, panel`:                      {"sub", "-t", "#", "-u", "guest"},
+	} {
+		got := run(t, append(args, "-c", path, "-W", "2s")...)
+		require.Equal(t, 1, got.status, args)
+		require.Contains(t, got.err, want)
+	}
+	got = run(t, "sub", "-t", "#", "-u", "panel", "--url", "mqtt://"+address)
+	require.Equal(t, 2, got.status)
+	require.Contains(t, got.err, "a user goes into the URL")
+}
+
 func TestSubEndsQuietlyWhenItsTimeIsOver(t *testing.T) {
 	path, _ := builtInBroker(t)
 	require.Equal(t, result{}, run(t, "sub", "-c", path, "-t", "#", "-W", "300ms"))

@@ -34,9 +34,11 @@ func newPub(g *globals) *cobra.Command {
 		Use:   "pub -t TOPIC (-m MESSAGE | -n | -l)",
 		Short: "Publish a message to a broker",
 		Long: `Pub publishes to the broker of this node, or to the one that --url names. At QoS 1 and 2 it ends when the broker has taken
-everything over. Where the broker is out of reach, or refuses the login, it ends with status 1.`,
+everything over. Where the broker is out of reach, or refuses the login, it ends with status 1.
+At a built-in broker with users it is the first of them who may publish to the topic, or the one that --user names.`,
 		Example: `  weft pub -t doors/front -m open
   weft pub -t doors/front -n -r                        delete the retained message
+  weft pub -t doors/front -m open --user sensor        as this user of the built-in broker
   tail -f log | weft pub -t log -l --url mqtt://127.0.0.1:1884`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -51,6 +53,7 @@ everything over. Where the broker is out of reach, or refuses the login, it ends
 			if err := matching.ValidateTopic(f.message.Topic); err != nil {
 				return usageError{fmt.Errorf("-t: %w", err)}
 			}
+			f.access.Topic = f.message.Topic
 			return f.run(cmd, g, func(ctx context.Context, c *plugins.Client) error {
 				return f.publish(ctx, c, cmd.InOrStdin())
 			})

@@ -26,8 +26,11 @@ func newSub(g *globals) *cobra.Command {
 		Short: "Print the messages of a broker",
 		Long: `Sub subscribes at the broker of this node, or at the one that --url names, and prints each message on a line of its own,
 until it is interrupted. It exits with status 1 when -C messages have not come in the time of -W, and where the broker is
-out of reach or refuses the login. A connection that is lost later is made again.`,
+out of reach or refuses the login. A connection that is lost later is made again.
+At a built-in broker with users it is the first of them who may read something of every filter, or the one that --user names; what
+that user may not read does not come.`,
 		Example: `  weft sub -t '#' -v
+  weft sub -t '#' --user panel                         as this user of the built-in broker
   weft sub -t 'doors/+' -C 1 -W 5s --url mqtt://127.0.0.1:1884`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,6 +39,7 @@ out of reach or refuses the login. A connection that is lost later is made again
 					return usageError{fmt.Errorf("-t: %w", err)}
 				}
 			}
+			f.access.Filters = f.filters
 			return f.run(cmd, g, func(ctx context.Context, c *plugins.Client) error { return f.print(ctx, cmd, c) })
 		},
 	}
