@@ -33,7 +33,7 @@ func requireDone(t *testing.T, token paho.Token) {
 }
 
 // load publishes numbered messages on topics PREFIX/0, PREFIX/1, … and knows which of them the broker has acknowledged. Its
-// broker must not be killed.
+// broker must not be killed unless it is stubborn.
 type load struct {
 	prefix string
 	qos    byte
@@ -41,6 +41,8 @@ type load struct {
 	window int           // messages without an acknowledgement; Mosquitto takes 20 at QoS 2
 	pace   time.Duration // between two messages; 0 is as fast as they are acknowledged
 	pad    string        // after the number
+
+	stubborn bool // what a lost connection has left without an acknowledgement is published again until it has one
 
 	client paho.Client
 	sent   []int // by topic; as many are acknowledged once publish has returned
@@ -55,14 +57,24 @@ func newLoad(t *testing.T, addr, prefix string, qos byte) *load {
 
 // publish publishes total messages more, or until ctx ends if total is 0, and returns when all are acknowledged.
 func (l *load) publish(ctx context.Context, total int) error {
-	inFlight := make(chan paho.Token, l.window)
+	type publication struct {
+		paho.Token
+		topic, payload string
+	}
+	inFlight := make(chan publication, l.window)
 	failed := make(chan error, 1)
 	go func() {
 		var first error
-		for token := range inFlight {
-			if !token.WaitTimeout(2 * time.Minute) {
+		for p := range inFlight {
+			answered := p.WaitTimeout(2 * time.Minute)
+			for l.stubborn && answered && p.Error() != nil {
+				time.Sleep(20 * time.Millisecond) // the connection may be away
+				p.Token = l.client.Publish(p.topic, l.qos, false, p.payload)
+				answered = p.WaitTimeout(2 * time.Minute)
+			}
+			if !answered {
 				first = fmt.Errorf("load %s: no acknowledgement within 2 minutes", l.prefix)
-			} else if err := token.Error(); err != nil && first == nil {
+			} else if err := p.Error(); err != nil && first == nil {
 				first = err
 			}
 		}
@@ -70,7 +82,8 @@ func (l *load) publish(ctx context.Context, total int) error {
 	}()
 	for n := 0; (total == 0 || n < total) && ctx.Err() == nil; n++ {
 		topic := n % l.topics // the next call begins with the first topic again
-		inFlight <- l.client.Publish(fmt.Sprintf("%s/%d", l.prefix, topic), l.qos, false, strconv.Itoa(l.sent[topic])+" "+l.pad)
+		name, payload := fmt.Sprintf("%s/%d", l.prefix, topic), strconv.Itoa(l.sent[topic])+" "+l.pad
+		inFlight <- publication{l.client.Publish(name, l.qos, false, payload), name, payload}
 		l.sent[topic]++
 		if l.pace > 0 {
 			time.Sleep(l.pace)

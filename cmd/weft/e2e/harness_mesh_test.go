@@ -239,7 +239,9 @@ func (m *mesh) start() {
 	m.introduce()
 	m.nats.start()
 	for _, s := range m.sites {
-		s.broker.start()
+		if s.broker != nil { // else it is built into the node
+			s.broker.start()
+		}
 		s.node.start()
 	}
 	m.awaitLinked()
