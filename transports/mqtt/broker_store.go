@@ -308,8 +308,7 @@ func (s *brokerStore) write() error {
 	}
 	if err != nil {
 		_ = s.file.Truncate(s.size) // a torn end is read over: this only gives the room back
-		var named *os.PathError
-		if errors.As(err, &named) {
+		if named, ok := errors.AsType[*os.PathError](err); ok {
 			named.Path = s.path // the file had another name when it was opened
 		}
 		return err
