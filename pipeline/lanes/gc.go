@@ -24,8 +24,11 @@ func (s *Store) collectGarbage() {
 					s.log.Warn("journal not compacted", "data_dir", s.dir, "error", err)
 				}
 			}
-			s.reportDrops()
+			if time.Since(s.reported) >= reportPeriod {
+				s.reportDrops()
+			}
 		case <-s.quit:
+			s.reportDrops() // the next process takes it for told
 			return
 		}
 	}
@@ -144,13 +147,12 @@ func (s *Store) removeFiles(paths []string) {
 	}
 }
 
-// reportDrops logs what lanes have dropped since the last report, once every ten seconds at most.
+// reportPeriod is how often at most the log says what was dropped.
+const reportPeriod = 10 * time.Second
+
+// reportDrops logs what lanes have dropped since the last report.
 func (s *Store) reportDrops() {
-	now := time.Now()
-	if now.Sub(s.reported) < 10*time.Second {
-		return
-	}
-	s.reported = now
+	s.reported = time.Now()
 	type report struct {
 		lane, reason string
 		n            uint64

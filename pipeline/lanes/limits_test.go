@@ -1,7 +1,9 @@
 package lanes_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"os"
 	"testing"
 	"time"
@@ -180,4 +182,20 @@ func TestAccountOutlivesTheMessages(t *testing.T) {
 		require.True(t, crashed.Received(7))
 		require.NoError(t, crashed.Close())
 	}
+}
+
+// Does the log say what was dropped once, and not again at every start?
+func TestDropsAreLoggedOnceAcrossARestart(t *testing.T) {
+	dir := t.TempDir()
+	var logs [2]bytes.Buffer
+	for i := range logs {
+		s, err := lanes.Open(dir, lanes.Options{FlushPeriod: time.Millisecond}, slog.New(slog.NewTextHandler(&logs[i], nil)))
+		require.NoError(t, err)
+		if i == 0 {
+			put(t, s, 0, 3, 1, s.Lane("a", lanes.Limits{Bytes: 100, WhenFull: lanes.DropNew}))
+		}
+		require.NoError(t, s.Close())
+	}
+	require.Contains(t, logs[0].String(), "messages dropped")
+	require.NotContains(t, logs[1].String(), "messages dropped")
 }

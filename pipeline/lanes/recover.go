@@ -3,6 +3,7 @@ package lanes
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,6 +65,9 @@ func (s *Store) recover() error {
 	s.seq = s.boot << seqBits
 	if err := r.countMessages(); err != nil {
 		return err
+	}
+	for _, l := range s.lanes {
+		l.told = maps.Clone(l.dropped) // by an earlier process
 	}
 	r.report(len(numbers))
 	s.nextSegment = s.boot<<32 | 1
