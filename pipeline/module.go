@@ -20,21 +20,36 @@ import (
 const StopTimeout = 3*closeTimeout + drainTime + 5*time.Second
 
 // Module builds and runs a [Node]. It needs a [Config], a [Broker], the transports by name and a logger.
-var Module = fx.Module("pipeline",
-	fx.Provide(newIdentity, newStore, New),
-	fx.Invoke(run),
-)
+func Module() fx.Option {
+	s := &openStore{}
+	return fx.Module("pipeline",
+		fx.Provide(newIdentity, s.open, New),
+		fx.Invoke(run),
+		fx.ErrorHook(s),
+	)
+}
 
 func newIdentity(cfg Config) (*identity.Identity, error) { return identity.Load(cfg.DataDir) }
 
-// newStore opens the store, and so locks the data directory, until the application stops.
-func newStore(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*lanes.Store, error) {
+// openStore is the application's store. While it is open the data directory is locked.
+type openStore struct{ *lanes.Store }
+
+// open opens the store until the application stops.
+func (s *openStore) open(lc fx.Lifecycle, cfg Config, log *slog.Logger) (*lanes.Store, error) {
 	store, err := lanes.Open(cfg.DataDir, lanes.Options{}, log)
 	if err != nil {
 		return nil, err
 	}
+	s.Store = store
 	lc.Append(fx.StopHook(store.Close))
 	return store, nil
+}
+
+// HandleError implements fx.ErrorHandler: an application that could not be built is never stopped.
+func (s *openStore) HandleError(error) {
+	if s.Store != nil {
+		_ = s.Close() // it holds nothing new, and the error that counts is the application's
+	}
 }
 
 // run ties the node to the application. A router that ends by itself ends the application with status 1.

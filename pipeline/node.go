@@ -105,7 +105,7 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 	}
 	n.out = &out{store: n.store, addresses: addresses, log: n.log}
 	if len(routes) > 0 {
-		n.outRouter.AddConsumerHandler("source", "", gather{source{n.broker, sourceFilters(n.cfg.Routes)}}, n.out.handle)
+		n.outRouter.add("source", "", gather{source{n.broker, sourceFilters(n.cfg.Routes)}}, n.out.handle)
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (n *Node) buildDeliveries(r *route, peers []*peer) error {
 		}
 		n.deliveries = append(n.deliveries, d)
 		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch(), hope: d.hope}
-		n.deliverRouter.AddConsumerHandler(lane.Name(), lane.Name(), reader, d.handle)
+		n.deliverRouter.add(lane.Name(), lane.Name(), reader, d.handle)
 	}
 	return nil
 }
@@ -146,14 +146,14 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if n.in, err = newIn(n.cfg, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
-	n.inRouter.AddConsumerHandler("kept", "", gather{kept}, n.in.handle)
+	n.inRouter.add("kept", "", gather{kept}, n.in.handle)
 	for name, t := range n.transports {
 		sub, ok := t.(message.Subscriber)
 		if !ok {
 			continue
 		}
 		for _, topic := range []string{transports.Inbox, transports.Feed} {
-			n.inRouter.AddConsumerHandler(name+"/"+topic, topic, gather{afterKept{lent{sub}, kept}}, n.in.handle)
+			n.inRouter.add(name+"/"+topic, topic, gather{afterKept{lent{sub}, kept}}, n.in.handle)
 		}
 	}
 	return nil

@@ -21,7 +21,13 @@ type router struct {
 	*message.Router
 	name     string
 	done     chan error // what Run returned
+	handlers []*message.Handler
 	stopping atomic.Bool
+}
+
+// add adds a handler. It is vital: the node does not go on without it.
+func (r *router) add(name, topic string, from message.Subscriber, handle message.NoPublishHandlerFunc) {
+	r.handlers = append(r.handlers, r.AddConsumerHandler(name, topic, from, handle))
 }
 
 func newRouter(name string, log *slog.Logger) (*router, error) {
@@ -33,8 +39,8 @@ func newRouter(name string, log *slog.Logger) (*router, error) {
 	return &router{Router: r, name: name, done: make(chan error, 1)}, nil
 }
 
-// start runs the router and waits until it does. When it ends without having been stopped, as one whose handlers have all ended
-// does (it then closes itself and says no error), it calls died.
+// start runs the router and waits until it does. When it ends without having been stopped, or one of its handlers does, because
+// its subscriber has closed the channel, it calls died. A router whose handlers have all ended closes itself and says no error.
 func (r *router) start(ctx context.Context, died func(error)) error {
 	go func() {
 		err := r.Run(context.WithoutCancel(ctx))
@@ -45,12 +51,26 @@ func (r *router) start(ctx context.Context, died func(error)) error {
 	}()
 	select {
 	case <-r.Running():
+		r.watch(died)
 		return nil
 	case err := <-r.done:
 		r.done <- err // for stop
 		return fmt.Errorf("router %s: %w", r.name, err)
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// watch calls died when a handler ends before the router is stopped. Its goroutines end with the handlers.
+func (r *router) watch(died func(error)) {
+	for _, h := range r.handlers {
+		stopped := h.Stopped()
+		go func() {
+			<-stopped
+			if !r.stopping.Load() {
+				died(fmt.Errorf("router %s: a handler ended by itself", r.name))
+			}
+		}()
 	}
 }
 

@@ -26,7 +26,7 @@ func newApp(file *configs.File, log *slog.Logger, more ...fx.Option) *fx.App {
 			func(store *lanes.Store) (pipeline.Broker, error) { return plugins.NewBroker(file, store, log) },
 			func() (pipeline.Transports, error) { return plugins.Transports(file, log) },
 		),
-		pipeline.Module,
+		pipeline.Module(),
 		fx.Invoke(serveAdmin),
 		fx.Options(more...),
 		fx.StartTimeout(startTimeout),
