@@ -93,10 +93,30 @@ func (d *decoder) checkPeers(doc *document, transports []string) (names []string
 				d.report(at+".at."+name, "no transport %q; %s", name, suggest(name, transports))
 			}
 		}
+		d.checkAddresses(doc.Peers[:i], p, at, transports)
 		d.checkKey(doc, p, at)
 	}
 	return names
 }
+
+// checkAddresses reports a peer that has the name of an earlier one on a transport: each would get what is for the other.
+func (d *decoder) checkAddresses(before []peer, p peer, at string, transports []string) {
+	for _, transport := range slices.Sorted(slices.Values(transports)) {
+		path := at + ".name"
+		if _, given := p.At[transport]; given {
+			path = at + ".at." + transport
+		}
+		for _, other := range before {
+			if name := p.on(transport); other.Name != p.Name && name == other.on(transport) && name != "" {
+				d.report(path, "%q is the name of %q on transport %q already; write in at what this peer is called there", name, other.Name, transport)
+				break
+			}
+		}
+	}
+}
+
+// on returns the peer's name on a transport.
+func (p peer) on(transport string) string { return p.plain().On(transport) }
 
 // checkKey reports a peer that has no key where a transport needs one. A peer with an `at` in which all transports prove
 // names themselves is reached over those alone, and needs none.
