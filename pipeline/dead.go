@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,11 +22,14 @@ const DeadTopic = "$weft/dead"
 // maxDeadPayload is the largest payload in bytes that a dead letter repeats.
 const maxDeadPayload = 256 << 10
 
+// maxDeadText is the longest topic or reason in bytes that a dead letter repeats whole.
+const maxDeadText = 4 << 10
+
 // deadLetter is the JSON of a message on [DeadTopic].
 type deadLetter struct {
 	Reason  string    `json:"reason"`
-	Lane    string    `json:"lane"` // "route/destination", or "from PEER" for what the local broker does not take
-	Topic   string    `json:"topic"`
+	Lane    string    `json:"lane"`  // "route/destination", or "from PEER" for what cannot be delivered here
+	Topic   string    `json:"topic"` // the first 4 KiB; empty for a frame that cannot be read, which is then the payload
 	QoS     byte      `json:"qos"`
 	Retain  bool      `json:"retain"`
 	Time    time.Time `json:"time"` // when the relay took the message from its broker, or gave it up
@@ -43,6 +48,7 @@ type deadLetters struct {
 // that is refused as well it is in the log alone.
 func (d *deadLetters) publish(ctx context.Context, letter deadLetter) error {
 	letter.Bytes = len(letter.Payload)
+	letter.Topic, letter.Reason = start(letter.Topic), start(letter.Reason)
 	if letter.Bytes > maxDeadPayload {
 		letter.Payload = nil
 	}
@@ -61,6 +67,14 @@ func (d *deadLetters) publish(ctx context.Context, letter deadLetter) error {
 	return err
 }
 
+// start returns what a dead letter repeats of a text.
+func start(text string) string {
+	if len(text) <= maxDeadText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDeadText], "") + "…"
+}
+
 func (d *deadLetters) send(ctx context.Context, letter deadLetter) error {
 	body, err := json.Marshal(letter)
 	if err != nil {
@@ -77,4 +91,35 @@ func (d *deadLetters) send(ctx context.Context, letter deadLetter) error {
 func refused(err error) bool {
 	var r *transports.Refused
 	return errors.As(err, &r) || transports.IsPermanent(err)
+}
+
+// maxLetters bounds the dead letters that one peer can cause here in a minute: what it sends on purpose must not flood the broker.
+const maxLetters = 60
+
+// quota counts the dead letters that peers have caused in this minute. The zero value is ready.
+type quota struct {
+	mu     sync.Mutex
+	minute time.Time // when it began
+	used   map[string]int
+}
+
+// take reports whether the peer may cause one more.
+func (q *quota) take(peer string) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now := time.Now(); now.Sub(q.minute) >= time.Minute {
+		q.minute, q.used = now, make(map[string]int)
+	}
+	if q.used[peer] >= maxLetters {
+		return false
+	}
+	q.used[peer]++
+	return true
+}
+
+// giveBack says that one that was taken has not come about.
+func (q *quota) giveBack(peer string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.used[peer] = max(0, q.used[peer]-1)
 }

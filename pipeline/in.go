@@ -19,16 +19,18 @@ import (
 
 // Reasons of the frames and messages that are refused on arrival.
 const (
-	refusedMalformed = "malformed"      // frame: not one, or damaged
+	refusedMalformed = "malformed"      // frame: not one, or damaged; moved to the dead letters if a peer has signed it
 	refusedVersion   = "newer_version"  // frame: kept until this relay is updated
+	refusedEvicted   = "evicted"        // frame: kept as well, and given up for want of room
 	refusedStranger  = "not_a_peer"     // frame: its origin is not listed
 	refusedSignature = "bad_signature"  // frame: not signed by its origin
-	refusedRecipient = "not_for_us"     // frame: sealed for somebody else
+	refusedRecipient = "not_for_us"     // frame: sealed for somebody else; moved to the dead letters if a peer has addressed it to this node
 	refusedLoop      = "own_frame"      // frame: made by this node
 	refusedReplayed  = "duplicate"      // message: it was handed to the broker before
 	refusedUnwanted  = "not_subscribed" // message: no filter of ours asks it of that peer
-	refusedTopic     = "bad_topic"      // message: no topic name after [MQTT-4.7.3-1]
+	refusedTopic     = "bad_topic"      // message: no topic name after [MQTT-4.7.3-1]; moved to the dead letters
 	refusedByBroker  = "broker"         // message: the broker hangs up on it; moved to the dead letters
+	refusedLetter    = "no_dead_letter" // frame or message: its peer has caused too many dead letters already
 )
 
 // in is the handler of what transports bring: it opens frames, accepts messages and hands them to the broker.
@@ -46,6 +48,7 @@ type in struct {
 	delivered atomic.Uint64 // messages that the broker has taken
 	bytes     atomic.Uint64 // of frames opened
 	refused   counters
+	letters   quota
 }
 
 func newIn(cfg Config, peers []*peer, store *lanes.Store, sink message.Publisher, dead *deadLetters, kept *keptFrames, log *slog.Logger) (*in, error) {
@@ -73,7 +76,7 @@ func (n *in) handle(run *message.Message) error {
 	for _, msg := range runOf(run) {
 		f, origin, err := n.open(msg.Payload)
 		if err != nil {
-			if err := n.refuse(msg, err); err != nil {
+			if err := n.refuse(ctx, msg, origin, err); err != nil {
 				return err
 			}
 			continue
@@ -142,47 +145,91 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 	return nil
 }
 
-func (n *in) open(data []byte) (*frame.Frame, string, error) {
+// open returns what a frame holds and whose it is. The origin is empty unless it has signed the frame and is a peer.
+func (n *in) open(data []byte) (f *frame.Frame, origin string, err error) {
 	e, err := frame.Parse(data)
-	if err != nil {
+	switch {
+	case err != nil && !errors.Is(err, frame.ErrVersion):
 		return nil, "", err
-	}
-	if e.Origin == n.node {
+	case e.Origin == n.node:
 		return nil, "", errOwnFrame
 	}
 	p := n.peers[e.Origin]
 	if p == nil {
 		return nil, "", fmt.Errorf("%w: it says it is from %q", frame.ErrStranger, e.Origin)
 	}
-	f, err := e.Open(n.node, p.Key, p.opener)
-	return f, e.Origin, err
+	if err == nil {
+		f, err = e.Open(n.node, p.Key, p.opener)
+	}
+	switch {
+	case err == nil || e.SignedBy(p.Key) && (e.To == "" || e.To == n.node):
+		return f, e.Origin, err
+	case !errors.Is(err, frame.ErrVersion):
+		return nil, "", err
+	case e.SignedBy(p.Key):
+		return nil, "", fmt.Errorf("%w: from %s for %s", frame.ErrRecipient, e.Origin, e.To)
+	}
+	return nil, "", fmt.Errorf("%w: it says it is from %s, in another version", frame.ErrSignature, e.Origin)
 }
 
 var errOwnFrame = errors.New("frame of this node came back")
 
-// refuse counts a frame that is not taken. It is acknowledged, for it would be no better the next time; a frame of a newer
-// version is kept first.
-func (n *in) refuse(msg *message.Message, err error) error {
-	reason := refusedMalformed
+// refuse counts a frame that is not taken. It is acknowledged, for it would be no better the next time; one of a peer goes to the
+// dead letters first, or, if it is of a newer version, is kept.
+func (n *in) refuse(ctx context.Context, msg *message.Message, origin string, err error) error {
+	reason := reasonOf(err)
 	switch {
-	case errors.Is(err, frame.ErrVersion):
-		reason = refusedVersion
-		if keepErr := n.kept.keep(msg.Payload); keepErr != nil {
+	case origin == "":
+	case reason == refusedVersion:
+		lost, keepErr := n.kept.keep(origin, msg.Payload)
+		if keepErr != nil {
 			return keepErr
 		}
-	case errors.Is(err, frame.ErrStranger):
-		reason = refusedStranger
-	case errors.Is(err, frame.ErrSignature):
-		reason = refusedSignature
-	case errors.Is(err, frame.ErrRecipient):
-		reason = refusedRecipient
-	case errors.Is(err, errOwnFrame):
-		reason = refusedLoop
+		if lost > 0 && n.refused.add(refusedEvicted, uint64(lost)) {
+			n.log.Warn("frame of a newer version given up for want of room, further ones are only counted", "peer", origin)
+		}
+	default:
+		letter := deadLetter{Reason: err.Error(), Lane: "from " + origin, Time: time.Now(), Payload: msg.Payload}
+		if err := n.bury(ctx, origin, letter); err != nil {
+			return err
+		}
 	}
 	if first := n.refused.add(reason, 1); first {
 		n.log.Warn("frame refused, further ones are only counted", "reason", reason, "error", err)
 	}
 	return nil
+}
+
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, frame.ErrVersion):
+		return refusedVersion
+	case errors.Is(err, frame.ErrStranger):
+		return refusedStranger
+	case errors.Is(err, frame.ErrSignature):
+		return refusedSignature
+	case errors.Is(err, frame.ErrRecipient):
+		return refusedRecipient
+	case errors.Is(err, errOwnFrame):
+		return refusedLoop
+	}
+	return refusedMalformed
+}
+
+// bury moves what a peer has sent to the dead letters, or only counts it when that peer has caused too many. An error means that it
+// must be tried again.
+func (n *in) bury(ctx context.Context, origin string, letter deadLetter) error {
+	if !n.letters.take(origin) {
+		if n.refused.add(refusedLetter, 1) {
+			n.log.Warn("peer causes too many dead letters, the rest is only counted", "peer", origin, "a_minute", maxLetters)
+		}
+		return nil
+	}
+	err := n.dead.publish(ctx, letter)
+	if err != nil {
+		n.letters.giveBack(origin)
+	}
+	return err
 }
 
 // accept adds to the batch what of a frame is for the broker: not handed over before, and asked for; it hands the batch over
@@ -199,7 +246,11 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 			continue
 		}
 		b.marks[from] = m.Seq
-		if msg := n.admit(ctx, from, m); msg != nil {
+		msg, err := n.admit(ctx, from, m)
+		if err != nil {
+			return err
+		}
+		if msg != nil {
 			b.messages = append(b.messages, msg)
 			b.bytes += lanes.Size(m) // a prefix makes each topic a copy, though in the frame it stands once
 		}
@@ -213,24 +264,32 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 }
 
 // admit returns the message as it is published here, or nil if it is not.
-func (n *in) admit(ctx context.Context, from foreignLane, m *frame.Message) *message.Message {
+func (n *in) admit(ctx context.Context, from foreignLane, m *frame.Message) (*message.Message, error) {
 	sub := n.subscription(from.origin, m.Topic)
 	if sub == nil {
 		n.refused.add(refusedUnwanted, 1)
-		return nil
+		return nil, nil
 	}
 	topic := sub.AddPrefix + m.Topic
-	if matching.ValidateTopic(topic) != nil {
-		n.refused.add(refusedTopic, 1)
-		return nil
+	if err := matching.ValidateTopic(topic); err != nil {
+		letter := deadLetter{
+			Reason: err.Error(), Lane: "from " + from.origin, Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: time.Now(), Payload: m.Payload,
+		}
+		if err := n.bury(ctx, from.origin, letter); err != nil {
+			return nil, err
+		}
+		if n.refused.add(refusedTopic, 1) {
+			n.log.Warn("message moved to the dead letters, further ones are only counted", "peer", from.origin, "error", err)
+		}
+		return nil, nil
 	}
 	uuid := lanes.ID{Origin: from.origin, Lane: from.lane, Epoch: from.epoch, Seq: m.Seq}.String()
 	qos := min(m.QoS, sub.MaxQoS)
 	if qos == 2 && n.store.Handed(uuid) {
 		n.refused.add(refusedReplayed, 1)
-		return nil
+		return nil, nil
 	}
-	return published(ctx, uuid, topic, qos, m)
+	return published(ctx, uuid, topic, qos, m), nil
 }
 
 // subscription returns the first of this node's subscriptions that asks for the topic of that peer.

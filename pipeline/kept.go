@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,13 +16,13 @@ import (
 	"github.com/weft-relay/weft/pipeline/frame"
 )
 
-// Limits of the frames kept for a later version; the oldest go first.
+// Limits of the frames kept for a later version.
 const (
 	maxKept      = 64 << 20 // bytes
 	maxKeptFiles = 1000
 )
 
-// keptFrames are frames of a newer format than this relay reads. They wait in the data directory and are tried again by each
+// keptFrames are frames of peers in a newer format than this relay reads. They wait in the data directory and are tried again by each
 // start, before anything that transports bring. It is a message.Subscriber of those that have become readable.
 type keptFrames struct {
 	dir     string
@@ -37,37 +38,70 @@ func newKeptFrames(dataDir string) (*keptFrames, error) {
 	return k, nil
 }
 
-// keep stores a frame durably. Nothing proves who made it, so that what is kept is bounded whoever sends.
-func (k *keptFrames) keep(data []byte) error {
+// keep stores a frame of a peer durably. Where there is no room, the peer that takes the most of it gives up its oldest frames, or
+// this one: no peer can put out what another has sent. It returns how many frames were given up.
+func (k *keptFrames) keep(peer string, data []byte) (lost int, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(data) > maxKept {
-		return nil
-	}
-	files, size, err := k.list()
+	files, err := k.list()
 	if err != nil {
-		return fmt.Errorf("kept frames: %w", err)
+		return 0, fmt.Errorf("kept frames: %w", err)
 	}
-	for ; len(files) > 0 && (size+int64(len(data)) > maxKept || len(files) >= maxKeptFiles); files = files[1:] {
-		size -= fileSize(files[0])
-		if err := os.Remove(files[0]); err != nil {
-			return fmt.Errorf("kept frames: %w", err)
+	files = append(files, keptFile{peer: peer, size: int64(len(data))})
+	for ; !fits(files); lost++ {
+		i := oldestOfLargest(files)
+		if i == len(files)-1 {
+			return lost + 1, nil
 		}
+		if err := os.Remove(files[i].path); err != nil {
+			return lost, fmt.Errorf("kept frames: %w", err)
+		}
+		files = slices.Delete(files, i, i+1)
 	}
-	if err := writeFile(filepath.Join(k.dir, fmt.Sprintf("%020d.frame", time.Now().UnixNano())), data); err != nil {
-		return fmt.Errorf("kept frames: %w", err)
+	if err := writeFile(filepath.Join(k.dir, fmt.Sprintf("%020d.%s.frame", time.Now().UnixNano(), peer)), data); err != nil {
+		return lost, fmt.Errorf("kept frames: %w", err)
 	}
-	return nil
+	return lost, nil
 }
 
-// list returns the kept files, oldest first, and their size.
-func (k *keptFrames) list() (files []string, size int64, err error) {
-	files, err = filepath.Glob(filepath.Join(k.dir, "*.frame"))
-	slices.Sort(files)
+type keptFile struct {
+	path string
+	peer string
+	size int64
+}
+
+func fits(files []keptFile) bool {
+	var size int64
 	for _, f := range files {
-		size += fileSize(f)
+		size += f.size
 	}
-	return files, size, err
+	return size <= maxKept && len(files) <= maxKeptFiles
+}
+
+// oldestOfLargest returns the first of the files of the peer that takes the most room: bytes, and its share of the number.
+func oldestOfLargest(files []keptFile) (first int) {
+	room := make(map[string]int64)
+	for _, f := range files {
+		room[f.peer] += f.size + maxKept/maxKeptFiles
+	}
+	var most int64
+	for i, f := range files {
+		if room[f.peer] > most {
+			first, most = i, room[f.peer]
+		}
+	}
+	return first
+}
+
+// list returns the kept files, oldest first.
+func (k *keptFrames) list() (files []keptFile, err error) {
+	paths, err := filepath.Glob(filepath.Join(k.dir, "*.frame"))
+	slices.Sort(paths)
+	for _, path := range paths {
+		_, peer, _ := strings.Cut(strings.TrimSuffix(filepath.Base(path), ".frame"), ".")
+		files = append(files, keptFile{path, peer, fileSize(path)})
+	}
+	return files, err
 }
 
 func fileSize(path string) int64 {
@@ -80,28 +114,28 @@ func fileSize(path string) int64 {
 
 // Subscribe implements message.Subscriber.
 func (k *keptFrames) Subscribe(ctx context.Context, _ string) (<-chan *message.Message, error) {
-	files, _, err := k.list()
+	files, err := k.list()
 	if err != nil {
 		return nil, fmt.Errorf("kept frames: %w", err)
 	}
 	out := make(chan *message.Message)
 	go func() { // ends with ctx
 		defer close(out)
-		for _, path := range files {
-			data, err := os.ReadFile(path)
+		for _, f := range files {
+			data, err := os.ReadFile(f.path)
 			if err != nil {
 				continue
 			}
 			if _, err := frame.Parse(data); errors.Is(err, frame.ErrVersion) {
 				continue
 			}
-			msg := message.NewMessage(filepath.Base(path), data)
+			msg := message.NewMessage(filepath.Base(f.path), data)
 			msg.SetContext(ctx)
 			acked, _ := offer(ctx, out, msg)
 			if !acked {
 				return // ctx has ended
 			}
-			_ = os.Remove(path) // found again by the next start, and then a duplicate
+			_ = os.Remove(f.path) // found again by the next start, and then a duplicate
 		}
 		close(k.drained)
 		<-ctx.Done()

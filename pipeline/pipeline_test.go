@@ -319,6 +319,25 @@ func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.
 	}
 }
 
+// letters takes the dead letters out of what was published.
+func (w *wire) letters(t *testing.T) (letters []deadLetter) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.got = slices.DeleteFunc(w.got, func(m *message.Message) bool {
+		if m.Metadata[transports.MetaTopic] != DeadTopic {
+			return false
+		}
+		var letter deadLetter
+		if err := json.Unmarshal(m.Payload, &letter); err != nil {
+			t.Error(err)
+		}
+		letters = append(letters, letter)
+		return true
+	})
+	return letters
+}
+
 func testIn(t *testing.T, broker message.Publisher, subs ...Subscription) *in {
 	t.Helper()
 	dir := t.TempDir()
@@ -372,8 +391,9 @@ func TestOnlyWhatIsAskedForReachesTheBrokerAndOnlyOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(broker.got) != 1 {
-		t.Fatalf("the broker got %d messages, want 1", len(broker.got))
+	letters := broker.letters(t)
+	if len(broker.got) != 1 || len(letters) != 1 || letters[0].Topic != "doors/+" || letters[0].Lane != "from alice" {
+		t.Fatalf("the broker got %d messages, want 1, and the dead letters %+v", len(broker.got), letters)
 	}
 	m := broker.got[0]
 	if m.Metadata[transports.MetaTopic] != "from-alice/doors/1" || m.Metadata[transports.MetaQoS] != "1" || m.Metadata[transports.MetaRetain] != "1" || string(m.Payload) != "open" {
@@ -424,6 +444,14 @@ func TestSmallFrameCannotTakeMuchMemory(t *testing.T) {
 	}
 }
 
+// newerVersion returns the frame as one of a later version, signed by the identity.
+func newerVersion(t *testing.T, seed byte, data []byte) []byte {
+	t.Helper()
+	newer := bytes.Clone(data[:len(data)-ed25519.SignatureSize])
+	newer[2] = 9
+	return append(newer, testIdentity(t, seed).Sign(newer)...)
+}
+
 func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 	broker := &wire{}
 	n := testIn(t, broker, Subscription{Filter: "#", MaxQoS: 2})
@@ -431,8 +459,8 @@ func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 	genuine := runOf(fromAlice(t, f))[0].Payload
 	flipped := bytes.Clone(genuine)
 	flipped[10] ^= 0x80
-	newer := bytes.Clone(genuine)
-	newer[2] = 9
+	newer := newerVersion(t, 1, genuine)
+	unproven := newerVersion(t, 9, genuine)
 	carol, err := identity.NewRecipient(testIdentity(t, 3).Public())
 	if err != nil {
 		t.Fatal(err)
@@ -458,11 +486,14 @@ func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 			t.Errorf("%s counted %d times", reason, got)
 		}
 	}
+	if err := n.handle(runOfOne(unproven)); err != nil {
+		t.Error(err)
+	}
 	if len(broker.got) != 0 {
 		t.Errorf("the broker got %v", broker.got)
 	}
 	if files, _ := filepath.Glob(filepath.Join(n.kept.dir, "*.frame")); len(files) != 1 {
-		t.Errorf("kept %v, want the frame of the newer version", files)
+		t.Errorf("kept %v, want the peer's frame of the newer version", files)
 	}
 }
 
@@ -470,10 +501,8 @@ func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 func TestKeptFrameComesAgainWhenItCanBeRead(t *testing.T) {
 	n := testIn(t, &wire{}, Subscription{Filter: "#", MaxQoS: 2})
 	readable := runOf(fromAlice(t, &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}))[0].Payload
-	newer := bytes.Clone(readable)
-	newer[2] = 9
-	for _, data := range [][]byte{newer, readable} {
-		if err := n.kept.keep(data); err != nil {
+	for _, data := range [][]byte{newerVersion(t, 1, readable), readable} {
+		if _, err := n.kept.keep("alice", data); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -487,7 +516,7 @@ func TestKeptFrameComesAgainWhenItCanBeRead(t *testing.T) {
 		t.Fatal("another frame came")
 	}
 	msg.Ack()
-	await(t, func() bool { files, _, _ := n.kept.list(); return len(files) == 1 })
+	await(t, func() bool { files, _ := n.kept.list(); return len(files) == 1 })
 	cancel()
 	if _, ok := <-frames; ok {
 		t.Error("the newer frame came as well")
@@ -548,18 +577,43 @@ func TestDeadLetterThatTheBrokerRefusesGoesWithoutItsPayload(t *testing.T) {
 	}
 }
 
-func TestKeptFramesAreBoundedInNumber(t *testing.T) {
+// A peer that sends frame after frame in a newer version puts out its own, and not those of another peer.
+func TestKeptFramesAreBoundedAndNoPeerPutsOutThoseOfAnother(t *testing.T) {
 	kept, err := newKeptFrames(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range maxKeptFiles + 5 {
-		if err := kept.keep([]byte("wf\x09")); err != nil {
+	lost := 0
+	for i := range maxKeptFiles + 5 {
+		peer := "mallory"
+		if i < 3 {
+			peer = "alice"
+		}
+		n, err := kept.keep(peer, []byte("wf\x09"))
+		if err != nil {
 			t.Fatal(err)
 		}
+		lost += n
 	}
-	if files, _, _ := kept.list(); len(files) != maxKeptFiles {
-		t.Errorf("%d files kept, want %d", len(files), maxKeptFiles)
+	count := func() map[string]int {
+		files, err := kept.list()
+		if err != nil {
+			t.Fatal(err)
+		}
+		byPeer := map[string]int{}
+		for _, f := range files {
+			byPeer[f.peer]++
+		}
+		return byPeer
+	}
+	if got := count(); got["alice"] != 3 || got["mallory"] != maxKeptFiles-3 || lost != 5 {
+		t.Errorf("%v kept, %d lost", got, lost)
+	}
+	if _, err := kept.keep("mallory", make([]byte, maxKept)); err != nil {
+		t.Fatal(err)
+	}
+	if got := count(); got["alice"] != 3 {
+		t.Errorf("a frame that fits nowhere has put out another peer's: %v kept", got)
 	}
 }
 
@@ -568,7 +622,7 @@ func TestWhatTransportsBringWaitsForTheKeptFrames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := kept.keep(runOf(fromAlice(t, &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}))[0].Payload); err != nil {
+	if _, err := kept.keep("alice", runOf(fromAlice(t, &frame.Frame{Messages: []frame.Message{{Seq: 1, Topic: "x"}}}))[0].Payload); err != nil {
 		t.Fatal(err)
 	}
 	in := make(fromChannel, 1)

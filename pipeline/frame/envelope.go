@@ -82,17 +82,15 @@ func appendString(b []byte, field protowire.Number, s string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), s)
 }
 
-// Parse reads an envelope without proving anything. Its memory is shared with data.
-// A frame of another version is an ErrVersion, anything else that is wrong an ErrMalformed.
+// Parse reads an envelope without proving anything. Its memory is shared with data. A frame of another version is an ErrVersion,
+// and the envelope then holds what is the same in every version: the names of its ends and the signature. Anything else that is
+// wrong is an ErrMalformed.
 func Parse(data []byte) (*Envelope, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(data), MaxSize)
 	}
 	if len(data) < headerLen+signatureLen || string(data[:len(magic)]) != magic {
 		return nil, fmt.Errorf("%w: no frame at all", ErrMalformed)
-	}
-	if v := data[len(magic)]; v != Version {
-		return nil, fmt.Errorf("%w: it has version %d, this relay reads %d: update this relay", ErrVersion, v, Version)
 	}
 	split := len(data) - signatureLen
 	e := &Envelope{signed: data[:split], sig: data[split:]}
@@ -107,7 +105,15 @@ func Parse(data []byte) (*Envelope, error) {
 		}
 		return nil
 	})
+	if v := data[len(magic)]; v != Version {
+		return e, fmt.Errorf("%w: it has version %d, this relay reads %d: update this relay", ErrVersion, v, Version)
+	}
 	return e, err
+}
+
+// SignedBy proves that the owner of the key made the frame, whatever its version.
+func (e *Envelope) SignedBy(key ed25519.PublicKey) bool {
+	return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, e.signed, e.sig)
 }
 
 // Open proves that the origin, whose key this is, made the frame, and for this node if it is a direct one, and decodes it.
@@ -116,7 +122,7 @@ func (e *Envelope) Open(self string, origin ed25519.PublicKey, opener *identity.
 	if e.To != "" && e.To != self {
 		return nil, fmt.Errorf("%w: from %s for %s", ErrRecipient, e.Origin, e.To)
 	}
-	if len(origin) != ed25519.PublicKeySize || !ed25519.Verify(origin, e.signed, e.sig) {
+	if !e.SignedBy(origin) {
 		return nil, fmt.Errorf("%w: it says it is from %s", ErrSignature, e.Origin)
 	}
 	body := e.body

@@ -54,14 +54,15 @@ func TestHostileFramesAreRefusedAndCounted(t *testing.T) {
 	awaitLines(t, sub, "doors/1 open")
 	genuine, err := spy.NextMsg(5 * time.Second)
 	require.NoError(t, err)
-	newer := bytes.Clone(genuine.Data)
-	newer[2]++
 	flipped := bytes.Clone(genuine.Data)
 	flipped[len(flipped)/2] ^= 1
 
 	bobKey, mallory := key(t, bob), stranger(t)
 	aliceID, err := identity.Load(alice.node.dataDir())
 	require.NoError(t, err)
+	newer := bytes.Clone(genuine.Data[:len(genuine.Data)-ed25519.SignatureSize])
+	newer[2]++
+	newer = append(newer, aliceID.Sign(newer)...)
 	sent := map[string]int{}
 	send := func(reason string, data []byte) {
 		sent[reason]++
