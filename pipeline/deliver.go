@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,35 +28,37 @@ const attemptTimeout = 10 * time.Second
 // Reasons of the messages that a delivery drops, as the lane counts them.
 const (
 	reasonUndeliverable = "undeliverable" // the transport refuses it for good
-	reasonUnwanted      = "unwanted"      // no filter of the peer matches it
+	reasonUnwanted      = "unwanted"      // no filter of the peer matches it, or no route carries it there
 )
 
 var (
 	errStranger = errors.New("the peer has not announced yet what it wants")
+	errUnseen   = errors.New("the peer's announcement has not come since the start; what it wanted before is sent, the rest waits")
+	errNoRoute  = errors.New("the peer is heard of over another transport alone, and no route carries this there; add one")
 	errUnlisted = errors.New("the peer does not list this node yet; give its owner what `weft id` prints here")
 )
 
+// patience is how long a message for a peer that is heard of over other transports alone waits for the peer to be heard of over its
+// own, when no route carries it there.
+const patience = time.Minute
+
 // delivery is the handler of one lane: it seals the lane's frames and publishes them.
 type delivery struct {
-	node      string
-	id        *identity.Identity
-	via       string     // name of the transport
-	to        *peer      // nil for a broadcast
-	interests *interests // what to wants; nil for a broadcast
-	topic     string     // of the transport
-	maxQoS    byte
-	epoch     uint64
-	lane      *lanes.Lane
-	limits    lanes.Limits
-	drained   context.Context // ends when the node stops and has drained: what is still under way then is given up
-	transport message.Publisher
-	limit     func() int // largest frame the transport takes, 0 when unknown
-	dead      *deadLetters
-	log       *slog.Logger
+	node    string
+	id      *identity.Identity
+	to      *peer // nil for a broadcast
+	route   *route
+	others  []*route // the direct routes over other transports
+	epoch   uint64
+	lane    *lanes.Lane
+	drained context.Context // ends when the node stops and has drained: what is still under way then is given up
+	dead    *deadLetters
+	log     *slog.Logger
 
 	frames atomic.Uint64 // published
 	bytes  atomic.Uint64 // of those frames
 	state  laneState
+	unsure *route // the last attempt went by it, and whether it has come through is not known
 }
 
 // laneState is what a person wants to know of a lane that does not move.
@@ -86,34 +89,22 @@ func (s *laneState) get() (since time.Time, err error) {
 // handle is the deliver-router's handler.
 func (d *delivery) handle(msg *message.Message) error {
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
-	err := d.acquainted()
-	if err == nil {
-		err = d.publishWanted(ctx, msg.UUID, batchOf(msg))
+	var err error
+	for rest := batchOf(msg); len(rest) > 0 && err == nil; {
+		var r stretch
+		if r, err = d.plan(rest); err != nil {
+			break
+		}
+		rest = rest[len(r.all):]
+		if len(r.wanted) > 0 {
+			err = d.publish(ctx, &r, r.wanted)
+		}
+		if err == nil && (r.gaps || len(rest) > 0) {
+			d.settle(&r, math.MaxUint64) // a batch that went as a whole its reader acknowledges
+		}
 	}
 	d.note(err)
 	return err
-}
-
-// acquainted returns why it is not known yet what of the lane is wanted, or nil.
-func (d *delivery) acquainted() error {
-	if d.to == nil {
-		return nil
-	}
-	switch prof := d.interests.of(d.to.Name); {
-	case prof == nil:
-		return errStranger
-	case !prof.Listed:
-		return errUnlisted
-	}
-	return nil
-}
-
-// hope is the laneReader's: the peers' wishes have changed.
-func (d *delivery) hope() <-chan struct{} {
-	if d.interests == nil {
-		return nil
-	}
-	return d.interests.changed()
 }
 
 // note keeps an attempt's outcome, and logs when it differs in kind from the last one.
@@ -126,69 +117,120 @@ func (d *delivery) note(err error) {
 	}
 }
 
-// publishWanted publishes what of the batch the peer wants now and drops the rest: messages that were kept before the peer's
-// wishes were known, or that it has ceased to want.
-func (d *delivery) publishWanted(ctx context.Context, uuid string, batch []frame.Message) error {
-	wanted := d.wanted(batch)
-	if len(wanted) == len(batch) {
-		return d.publish(ctx, uuid, batch)
-	}
-	if len(wanted) > 0 {
-		uuid = frameID(d.node, d.epoch, d.lane, wanted) + partID(wanted)
-		if err := d.publish(ctx, uuid, wanted); err != nil {
-			return err
-		}
-	}
-	for i := range batch {
-		if len(wanted) > 0 && wanted[0].Seq == batch[i].Seq {
-			d.lane.Ack(batch[i].Seq)
-			wanted = wanted[1:]
-		} else {
-			d.lane.Drop(batch[i].Seq, reasonUnwanted)
-		}
-	}
-	return nil
+// stretch is the first messages of a batch, as far as they go the same way.
+type stretch struct {
+	all    []frame.Message // those that have not left the lane yet
+	wanted []frame.Message // of them, those that are published; the peer does not want the others
+	gaps   bool            // there are others
+	by     *route
 }
 
-// wanted returns the messages of the batch that the peer's filters match, or the batch itself if all are.
-func (d *delivery) wanted(batch []frame.Message) []frame.Message {
+// plan returns the first stretch of the batch. What was kept before the peer's wishes were known, and what it has ceased to want, is
+// not wanted. An error says why nothing can be said of the first message yet.
+func (d *delivery) plan(batch []frame.Message) (stretch, error) {
 	if d.to == nil {
-		return batch
+		return stretch{all: batch, wanted: batch, by: d.route}, nil
 	}
-	wants := d.interests.view.Load().wants
-	var few [8]int
-	matches := func(m *frame.Message) bool {
-		return slices.Contains(wants.AppendMatch(few[:0], m.Topic), d.to.index)
-	}
+	var r stretch
 	for i := range batch {
-		if matches(&batch[i]) {
-			continue
+		by, err := d.way(batch[i].Topic)
+		switch {
+		case err != nil && i == 0:
+			return r, err
+		case err != nil, by != nil && r.by != nil && by != r.by:
+			return r, nil
+		case by == nil && !r.gaps:
+			r.gaps, r.wanted = true, slices.Clone(r.wanted)
+		case by == nil:
+		case r.gaps:
+			r.by, r.wanted = by, append(r.wanted, batch[i])
+		default:
+			r.by, r.wanted = by, batch[:i+1]
 		}
-		wanted := slices.Clone(batch[:i])
-		for j := i + 1; j < len(batch); j++ {
-			if matches(&batch[j]) {
-				wanted = append(wanted, batch[j])
+		r.all = batch[:i+1]
+	}
+	return r, nil
+}
+
+// way returns the route by which a message on the topic goes to the peer: this one, unless the peer is heard of over other
+// transports alone. It is nil where the peer does not want the message, and an error where that is not known yet.
+func (d *delivery) way(topic string) (*route, error) {
+	if d.unsure != nil && d.unsure.carries(topic, d.to) {
+		return d.unsure, nil // by another route it might come twice
+	}
+	own := d.route.interests.view.Load()
+	switch {
+	case own.wantedBy(d.to, topic):
+		return d.route, nil
+	case own.current(d.to):
+		return nil, nil
+	}
+	return d.detour(own, topic)
+}
+
+// detour is way for what the peer has not asked for over the route's own transport. A peer wants the same over all of them.
+func (d *delivery) detour(own *view, topic string) (*route, error) {
+	wanted, heard := false, time.Time{}
+	for _, r := range d.others {
+		if r.carries(topic, d.to) {
+			return r, nil
+		}
+		v := r.interests.view.Load()
+		wanted = wanted || v.wantedBy(d.to, topic)
+		if v.current(d.to) {
+			heard = v.seen[d.to.Name]
+		}
+	}
+	prof := own.known[d.to.Name]
+	switch {
+	case !heard.IsZero() && !wanted:
+		return nil, nil
+	case prof == nil && wanted && !heard.IsZero() && time.Since(heard) >= patience:
+		return nil, nil
+	case prof == nil && wanted:
+		return nil, errNoRoute
+	case prof == nil:
+		return nil, errStranger
+	case !prof.Listed:
+		return nil, errUnlisted
+	}
+	return nil, errUnseen
+}
+
+// settle takes the messages of the stretch up to a sequence number out of the lane. What is wanted of them has been published.
+func (d *delivery) settle(r *stretch, upTo uint64) {
+	if !r.gaps && len(r.all) > 0 {
+		d.lane.Ack(min(upTo, r.all[len(r.all)-1].Seq))
+	}
+	for len(r.all) > 0 && r.all[0].Seq <= upTo {
+		seq := r.all[0].Seq
+		r.all = r.all[1:]
+		switch {
+		case len(r.wanted) == 0 || r.wanted[0].Seq != seq:
+			d.lane.Drop(seq, reasonUnwanted)
+		default:
+			r.wanted = r.wanted[1:]
+			if r.gaps {
+				d.lane.Ack(seq)
 			}
 		}
-		return wanted
 	}
-	return batch
 }
 
-// publish sends the messages as one frame, or, where that is too large for the transport, as two halves; a message that is too
-// large alone goes to the dead letters.
-func (d *delivery) publish(ctx context.Context, uuid string, batch []frame.Message) error {
+// publish sends messages of the stretch as one frame, or, where that is too large for the transport, as two halves; a message that is
+// too large alone goes to the dead letters.
+func (d *delivery) publish(ctx context.Context, r *stretch, batch []frame.Message) error {
 	if size := lanes.Size(&batch[0]); len(batch) == 1 && size > frame.MaxSize {
-		return d.bury(ctx, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d", size, frame.MaxSize))
+		return d.bury(ctx, r, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d", size, frame.MaxSize))
 	}
-	data, err := d.seal(batch)
+	data, err := d.seal(r.by, batch)
 	if err != nil {
 		return err
 	}
-	if limit := d.limit(); limit > 0 && len(data) > limit {
+	if limit := r.by.limit(); limit > 0 && len(data) > limit {
 		err = transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(data), limit))
 	} else {
-		err = d.attempt(ctx, uuid, data)
+		err = d.attempt(ctx, r, batch, data)
 	}
 	switch {
 	case err == nil:
@@ -199,12 +241,12 @@ func (d *delivery) publish(ctx context.Context, uuid string, batch []frame.Messa
 		return err
 	case len(batch) > 1:
 		half := len(batch) / 2
-		if err := d.publish(ctx, frameID(d.node, d.epoch, d.lane, batch[:half]), batch[:half]); err != nil {
+		if err := d.publish(ctx, r, batch[:half]); err != nil {
 			return err
 		}
-		return d.publish(ctx, frameID(d.node, d.epoch, d.lane, batch[half:]), batch[half:])
+		return d.publish(ctx, r, batch[half:])
 	}
-	return d.bury(ctx, &batch[0], err)
+	return d.bury(ctx, r, &batch[0], err)
 }
 
 // partID tells a part of a lane's messages from every other with the same ends: the same for the same messages alone.
@@ -216,15 +258,15 @@ func partID(part []frame.Message) string {
 	return fmt.Sprintf("-%x", h.Sum64())
 }
 
-func (d *delivery) seal(batch []frame.Message) ([]byte, error) {
+func (d *delivery) seal(by *route, batch []frame.Message) ([]byte, error) {
 	capped := batch
 	for i := range batch {
-		if batch[i].QoS > d.maxQoS {
-			capped = capQoS(batch, d.maxQoS)
+		if batch[i].QoS > by.QoS {
+			capped = capQoS(batch, by.QoS)
 			break
 		}
 	}
-	f := &frame.Frame{Lane: d.lane.ID(), Epoch: d.epoch, Messages: capped}
+	f := &frame.Frame{Lane: d.lane.Over(by.To), Epoch: d.epoch, Messages: capped}
 	if d.to == nil {
 		return frame.Sign(d.id, d.node, f), nil
 	}
@@ -240,22 +282,36 @@ func capQoS(batch []frame.Message, maxQoS byte) []frame.Message {
 	return capped
 }
 
-func (d *delivery) attempt(ctx context.Context, uuid string, data []byte) error {
+func (d *delivery) attempt(ctx context.Context, r *stretch, batch []frame.Message, data []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	defer context.AfterFunc(d.drained, cancel)()
-	msg := message.NewMessage(uuid, data)
+	id := frameID(d.node, d.epoch, d.lane, batch)
+	if r.gaps {
+		id += partID(batch)
+	}
+	msg := message.NewMessage(id, data)
 	msg.SetContext(ctx)
-	return d.transport.Publish(d.topic, msg)
+	topic := transports.Broadcast
+	if d.to != nil {
+		topic = transports.Direct(d.to.On(r.by.To))
+	}
+	err := r.by.transport.Publish(topic, msg)
+	if d.unsure = nil; err != nil && r.by != d.route && !transports.IsPermanent(err) {
+		d.unsure = r.by
+	}
+	return err
 }
 
-// bury moves one message to the dead letters. All before it in its batch has been published.
-func (d *delivery) bury(ctx context.Context, m *frame.Message, reason error) error {
-	if err := d.dead.publish(ctx, deadLetter{Reason: reason.Error(), Lane: d.lane.Name(), Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: m.Time, Payload: m.Payload}); err != nil {
+// bury moves one message of the stretch to the dead letters. All before it has been published.
+func (d *delivery) bury(ctx context.Context, r *stretch, m *frame.Message, reason error) error {
+	letter := deadLetter{Reason: reason.Error(), Lane: d.lane.Name(), Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: m.Time, Payload: m.Payload}
+	if err := d.dead.publish(ctx, letter); err != nil {
 		return err
 	}
-	d.lane.Ack(m.Seq - 1)
+	d.settle(r, m.Seq-1)
 	d.lane.Drop(m.Seq, reasonUndeliverable)
+	r.all, r.wanted = r.all[1:], r.wanted[1:]
 	d.log.Warn("message cannot be delivered, moved to the dead letters", "topic", m.Topic, "bytes", len(m.Payload), "error", reason)
 	return nil
 }

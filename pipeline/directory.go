@@ -165,9 +165,6 @@ func (d *directory) take(ctx context.Context, a transports.Announcement, own cha
 	if err != nil {
 		d.log.Warn("profile refused", "from", a.Node, "error", err)
 	}
-	if news {
-		d.log.Info("peer announced what it wants", "peer", a.Node)
-	}
 	return news
 }
 

@@ -7,8 +7,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/identity"
@@ -17,7 +19,8 @@ import (
 )
 
 // interests is what each peer wants, as the profiles in one transport's directory say. Profiles are kept on disk, so that
-// after a restart the peers' wishes are known before the first message is taken from the broker.
+// after a restart the peers' wishes are known before the first message is taken from the broker. What a kept profile asks for is
+// sent; that something is not wanted any more only one that has been seen in the directory since the start can say.
 type interests struct {
 	transport string
 	dir       string // where the profiles are kept
@@ -29,18 +32,60 @@ type interests struct {
 
 	mu    sync.Mutex
 	known map[string]*profile.Profile // by the peer's name
-	news  chan struct{}               // closed when the view changes
+	seen  map[string]time.Time        // when the directory first showed what is known, or something newer, by the peer's name
 	wrong map[string]string           // what is wrong with the last announcement, by the peer's name
+	news  *bell                       // rung when the view changes
 }
 
 // view is what all peers want at one moment.
 type view struct {
 	wants *matching.Set[int]          // filters to indexes of peers
 	known map[string]*profile.Profile // by the peer's name
+	seen  map[string]time.Time        // see interests
+}
+
+// lists reports whether the peer's profile, kept or seen, lists this node.
+func (v *view) lists(p *peer) bool {
+	prof := v.known[p.Name]
+	return prof != nil && prof.Listed
+}
+
+// current reports whether the peer is known to want no more than what the view says.
+func (v *view) current(p *peer) bool { return v.lists(p) && !v.seen[p.Name].IsZero() }
+
+// wantedBy reports whether the peer wants messages on the topic.
+func (v *view) wantedBy(p *peer, topic string) bool {
+	var few [8]int
+	return slices.Contains(v.wants.AppendMatch(few[:0], topic), p.index)
+}
+
+// bell tells whoever waits that something has changed. The zero value is ready.
+type bell struct {
+	mu   sync.Mutex
+	next chan struct{}
+}
+
+// listen returns a channel that is closed when the bell rings next.
+func (b *bell) listen() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next == nil {
+		b.next = make(chan struct{})
+	}
+	return b.next
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.next != nil {
+		close(b.next)
+		b.next = nil
+	}
 }
 
 // newInterests loads the kept profiles. One that cannot be read is left out with a warning: it will be announced again.
-func newInterests(transport, dataDir string, id *identity.Identity, peers []*peer, log *slog.Logger) (*interests, error) {
+func newInterests(transport, dataDir string, id *identity.Identity, peers []*peer, news *bell, log *slog.Logger) (*interests, error) {
 	in := &interests{
 		transport: transport,
 		dir:       filepath.Join(dataDir, "profiles", transport),
@@ -48,7 +93,8 @@ func newInterests(transport, dataDir string, id *identity.Identity, peers []*pee
 		peers:     make(map[string]*peer, len(peers)),
 		log:       log.With("transport", transport),
 		known:     make(map[string]*profile.Profile, len(peers)),
-		news:      make(chan struct{}),
+		seen:      make(map[string]time.Time, len(peers)),
+		news:      news,
 		wrong:     make(map[string]string),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
@@ -61,7 +107,7 @@ func newInterests(transport, dataDir string, id *identity.Identity, peers []*pee
 			continue
 		}
 		if err == nil {
-			_, err = in.accept(p, data)
+			_, _, err = in.accept(p, data, false)
 		}
 		if err != nil {
 			in.log.Warn("kept profile left out, the peer will announce it again", "peer", p.Name, "error", err)
@@ -79,32 +125,41 @@ func (in *interests) take(a transports.Announcement) (bool, error) {
 	if p == nil || len(a.Profile) == 0 {
 		return false, nil
 	}
-	news, err := in.accept(p, a.Profile)
-	if err != nil || !news {
-		return false, err
+	newer, news, err := in.accept(p, a.Profile, true)
+	if err != nil || !newer {
+		return news, err
 	}
+	in.log.Info("peer announced what it wants", "peer", p.Name)
 	return true, writeFile(in.path(p), a.Profile)
 }
 
-// accept verifies a profile and remembers it if it is newer than the one known.
-func (in *interests) accept(p *peer, data []byte) (bool, error) {
+// accept verifies a profile and remembers it if it is newer than the one known. It is news as well when the directory shows for
+// the first time what was kept.
+func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news bool, err error) {
 	prof, err := profile.Open(data, p.Key, in.id)
 	if errors.Is(err, profile.ErrSignature) {
 		return false, fmt.Errorf("profile of peer %s: %w, %s; if it is %[1]s that announced it, list %[1]s with what `weft id` prints there", p.Name, profile.ErrSignature, identity.FormatKey(p.Key))
 	}
 	if err != nil {
-		return false, fmt.Errorf("profile of peer %s: %w", p.Name, err)
+		return false, false, fmt.Errorf("profile of peer %s: %w", p.Name, err)
 	}
 	if prof.Node != p.Name {
-		return false, fmt.Errorf("profile of peer %s: it is of a node that calls itself %q; list it by that name", p.Name, prof.Node)
+		return false, false, fmt.Errorf("profile of peer %s: it is of a node that calls itself %q; list it by that name", p.Name, prof.Node)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	if old := in.known[p.Name]; old != nil && old.Version >= prof.Version {
-		return false, nil
+	old := in.known[p.Name]
+	if old != nil && old.Version > prof.Version {
+		return false, false, nil
 	}
-	in.known[p.Name] = prof
-	return true, nil
+	if newer = old == nil || old.Version < prof.Version; newer {
+		in.known[p.Name] = prof
+	}
+	first := announced && in.seen[p.Name].IsZero()
+	if first {
+		in.seen[p.Name] = time.Now()
+	}
+	return newer, newer || first, nil
 }
 
 // note remembers what is wrong with a peer's announcement, for its status.
@@ -136,9 +191,8 @@ func (in *interests) rebuild() error {
 	if err != nil {
 		return fmt.Errorf("interests of %s: %w", in.transport, err)
 	}
-	in.view.Store(&view{wants: wants, known: maps.Clone(in.known)})
-	close(in.news)
-	in.news = make(chan struct{})
+	in.view.Store(&view{wants: wants, known: maps.Clone(in.known), seen: maps.Clone(in.seen)})
+	in.news.ring()
 	return nil
 }
 
@@ -159,13 +213,6 @@ func (in *interests) filters(yield func(string, int) bool) {
 
 // of returns the profile of a peer that is in effect, or nil.
 func (in *interests) of(name string) *profile.Profile { return in.view.Load().known[name] }
-
-// changed returns a channel that is closed when the view changes.
-func (in *interests) changed() <-chan struct{} {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.news
-}
 
 // writeFile replaces a file durably, whole or not at all.
 func writeFile(path string, data []byte) error {

@@ -41,6 +41,7 @@ type Node struct {
 	started    time.Time
 
 	interests   map[string]*interests // by transport
+	news        bell                  // rung when one of them changes
 	directories []*directory
 	out         *out
 	deliveries  []*delivery
@@ -66,7 +67,7 @@ func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, t
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(ts)) {
-		in, err := newInterests(name, cfg.DataDir, id, peers, log)
+		in, err := newInterests(name, cfg.DataDir, id, peers, &n.news, log)
 		if err != nil {
 			return nil, err
 		}
@@ -94,10 +95,14 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 	}
 	routes := make([]*route, len(n.cfg.Routes))
 	for i, cfg := range n.cfg.Routes {
-		routes[i] = newRoute(cfg, n.store, peers, n.interests[cfg.To])
-		if err := n.buildDeliveries(routes[i], peers); err != nil {
+		r := newRoute(cfg, n.store, peers, n.interests[cfg.To])
+		if err := n.lead(r); err != nil {
 			return err
 		}
+		routes[i] = r
+	}
+	for _, r := range routes {
+		n.buildDeliveries(r, routes, peers)
 	}
 	addresses, err := newAddressing(routes, peers)
 	if err != nil {
@@ -110,28 +115,38 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 	return nil
 }
 
-func (n *Node) buildDeliveries(r *route, peers []*peer) error {
+// lead leads a route to its transport.
+func (n *Node) lead(r *route) error {
 	publisher, ok := n.transports[r.To].(message.Publisher)
 	if !ok {
 		return fmt.Errorf("route %s: transport %s cannot publish", r.Name, r.To)
 	}
-	limit := func() int { return 0 }
+	r.transport, r.limit = publisher, func() int { return 0 }
 	if m, ok := publisher.(transports.MaxPayloader); ok {
-		limit = m.MaxPayload
+		r.limit = m.MaxPayload
+	}
+	return nil
+}
+
+func (n *Node) buildDeliveries(r *route, all []*route, peers []*peer) {
+	var others []*route
+	for _, other := range all {
+		if other.Mode == Direct && other.To != r.To {
+			others = append(others, other)
+		}
 	}
 	for i, lane := range r.lanes {
 		d := &delivery{
-			node: n.cfg.Node, id: n.id, via: r.To, topic: transports.Broadcast, maxQoS: r.QoS, epoch: n.store.Epoch(),
-			lane: lane, limits: r.Queue, drained: n.drained, transport: publisher, limit: limit, dead: n.dead, log: n.log.With("lane", lane.Name()),
+			node: n.cfg.Node, id: n.id, route: r, epoch: n.store.Epoch(),
+			lane: lane, drained: n.drained, dead: n.dead, log: n.log.With("lane", lane.Name()),
 		}
 		if r.Mode == Direct {
-			d.to, d.topic, d.interests = peers[i], transports.Direct(peers[i].On(r.To)), r.interests
+			d.to, d.others = peers[i], others
 		}
 		n.deliveries = append(n.deliveries, d)
-		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch(), hope: d.hope}
+		reader := &laneReader{lane: lane, batch: r.Batch, origin: n.cfg.Node, epoch: n.store.Epoch(), hope: n.news.listen}
 		n.deliverRouter.add(lane.Name(), lane.Name(), reader, d.handle)
 	}
-	return nil
 }
 
 // buildIn makes the handlers of what the transports bring.
@@ -278,7 +293,7 @@ const drainTime = 3 * time.Second
 func (n *Node) drain() {
 	deadline := time.Now().Add(drainTime)
 	for _, d := range n.deliveries {
-		for d.lane.Stats().Depth > 0 && n.isUp(d.via) && time.Now().Before(deadline) {
+		for d.lane.Stats().Depth > 0 && n.isUp(d.route.To) && time.Now().Before(deadline) {
 			time.Sleep(10 * time.Millisecond)
 		}
 	}

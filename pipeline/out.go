@@ -52,6 +52,7 @@ func (o *out) handle(msg *message.Message) error {
 func (o *out) entries(run []*message.Message) ([]lanes.Entry, []*message.Message) {
 	now := time.Now()
 	entries, sources := make([]lanes.Entry, 0, len(run)), make([]*message.Message, 0, len(run))
+	o.addresses.look()
 	var due []*lanes.Lane
 	for _, m := range run {
 		start := len(due)

@@ -71,7 +71,7 @@ func announce(t *testing.T, in *interests, seed byte, node string, version uint6
 
 func testInterests(t *testing.T, dir string) *interests {
 	t.Helper()
-	in, err := newInterests("bird", dir, testIdentity(t, 1), testPeers(t), slog.New(slog.DiscardHandler))
+	in, err := newInterests("bird", dir, testIdentity(t, 1), testPeers(t), &bell{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +158,7 @@ func TestEachPeerIsServedByTheFirstRouteThatMatches(t *testing.T) {
 		{"$SYS/x", nil, 0},
 		{"y", []string{"all/dave"}, 2},
 	} {
+		a.look()
 		due, qos := a.due(nil, tc.topic)
 		var names []string
 		for _, l := range due {
@@ -218,21 +219,32 @@ func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *l
 	if _, err := announce(t, in, 2, "bob", 1, "#"); err != nil {
 		t.Fatal(err)
 	}
+	lane := store.Lane("r/bob", lanes.Limits{})
 	return &delivery{
-		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], interests: in, topic: transports.Direct("bob"), maxQoS: 1, epoch: store.Epoch(),
-		lane: store.Lane("r/bob", lanes.Limits{}), transport: network, drained: t.Context(), limit: func() int { return limit },
+		node: "alice", id: testIdentity(t, 1), to: testPeers(t)[0], epoch: store.Epoch(), lane: lane, drained: t.Context(),
+		route: &route{
+			Route:     Route{Name: "r", Match: []string{"#"}, To: "bird", Mode: Direct, QoS: 1},
+			lanes:     []*lanes.Lane{lane},
+			interests: in, transport: network, limit: func() int { return limit },
+		},
 		dead: &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, log: slog.New(slog.DiscardHandler),
 	}, store
+}
+
+// noise returns bytes that do not compress.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	for i, state := 0, uint64(1); i < n; i++ {
+		state = state*6364136223846793005 + 1442695040888963407
+		b[i] = byte(state >> 56)
+	}
+	return b
 }
 
 func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testing.T) {
 	network, broker := &wire{}, &wire{}
 	d, store := testDelivery(t, network, broker, 2000)
-	noise := make([]byte, 3000)
-	for i, state := 0, uint64(1); i < len(noise); i++ {
-		state = state*6364136223846793005 + 1442695040888963407
-		noise[i] = byte(state >> 56)
-	}
+	noise := noise(3000)
 	var entries []lanes.Entry
 	for topic, payload := range map[string][]byte{"a": noise[:900]} {
 		for _, suffix := range []string{"1", "2", "3"} {
@@ -243,7 +255,7 @@ func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testi
 	if err := store.Append(t.Context(), entries); err != nil {
 		t.Fatal(err)
 	}
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.route.interests.news.listen}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +303,7 @@ func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.
 		return nil
 	}}
 	d, store := testDelivery(t, network, &wire{}, 0)
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.route.interests.news.listen}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/lanes"
 )
@@ -11,8 +13,16 @@ import (
 // route is a configured route with its lanes.
 type route struct {
 	Route
-	lanes     []*lanes.Lane // direct: one a peer, by the peer's index; broadcast: one
-	interests *interests    // direct: who wants what
+	lanes     []*lanes.Lane     // direct: one a peer, by the peer's index; broadcast: one
+	interests *interests        // direct: who wants what
+	transport message.Publisher // what it goes over
+	limit     func() int        // largest frame the transport takes, 0 when unknown
+}
+
+// carries reports whether the route is a way to the peer for messages on the topic, which the peer wants.
+func (r *route) carries(topic string, to *peer) bool {
+	return slices.ContainsFunc(r.Match, func(f string) bool { return matching.Match(f, topic) }) &&
+		r.interests.view.Load().wantedBy(to, topic)
 }
 
 // laneName is how a lane is called in its store, in status and in metrics: the route, and the peer or "*" for everybody.
@@ -39,8 +49,9 @@ func newRoute(cfg Route, store *lanes.Store, peers []*peer, in *interests) *rout
 
 // addressing finds the lanes that a message is due in. For each peer the first direct route that matches and whose
 // transport the peer has announced its wish on carries the message, and of the broadcast routes over one transport the
-// first, so that overlapping routes double nothing. What a peer wants that has not announced itself anywhere yet is not
-// known: the first direct route that matches keeps the message for it, and its delivery sorts out what is wanted.
+// first, so that overlapping routes double nothing. What a peer wants that has not been heard of since the start is not
+// known: the first direct route that matches keeps the message for it, and its delivery sorts out what is wanted and how it
+// gets there. Until that is done, what is new for the peer goes the same way, so that nothing overtakes.
 // It is used by one goroutine at a time.
 type addressing struct {
 	routes    []*route
@@ -48,8 +59,9 @@ type addressing struct {
 	peers     []*peer
 	interests []*interests // of all direct routes
 
-	views     []*view // of the interests, when strangers was made
+	views     []*view // of the interests, at the last look
 	strangers []int   // indexes of the peers that have nowhere announced what they want of this node
+	late      [][]int // by route: indexes of the peers that it keeps something for, heard of so far over other transports alone
 
 	matched []int // scratch
 	wanted  []int
@@ -71,7 +83,10 @@ func newAddressing(routes []*route, peers []*peer) (*addressing, error) {
 	if err != nil {
 		return nil, fmt.Errorf("routes: %w", err)
 	}
-	a := &addressing{routes: routes, byTopic: set, peers: peers, served: make([]uint64, len(peers)), fed: map[string]bool{}}
+	a := &addressing{
+		routes: routes, byTopic: set, peers: peers,
+		late: make([][]int, len(routes)), served: make([]uint64, len(peers)), fed: map[string]bool{},
+	}
 	for _, r := range routes {
 		if r.Mode == Direct && !slices.Contains(a.interests, r.interests) {
 			a.interests = append(a.interests, r.interests)
@@ -87,32 +102,44 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 	slices.Sort(a.matched)
 	a.round++
 	clear(a.fed)
-	a.look()
-	strangers := a.strangers
 	var qos byte
+	var first *route // direct
 	for _, i := range a.matched {
 		r, before := a.routes[i], len(dst)
-		if r.Mode == Broadcast {
-			if !a.fed[r.To] {
-				a.fed[r.To] = true
-				dst = append(dst, r.lanes[0])
+		switch {
+		case r.Mode == Direct:
+			if first == nil {
+				first = r
 			}
-		} else {
-			dst = a.direct(dst, r, topic)
-			for _, p := range strangers {
-				dst = append(dst, r.lanes[p])
-			}
-			strangers = nil
+			dst = a.direct(dst, i, topic)
+		case !a.fed[r.To]:
+			a.fed[r.To] = true
+			dst = append(dst, r.lanes[0])
 		}
 		if len(dst) > before {
 			qos = max(qos, r.QoS)
 		}
 	}
+	if first == nil {
+		return dst, qos
+	}
+	for _, p := range a.strangers {
+		if a.served[p] != a.round {
+			dst, qos = append(dst, first.lanes[p]), max(qos, first.QoS)
+		}
+	}
 	return dst, qos
 }
 
-func (a *addressing) direct(dst []*lanes.Lane, r *route, topic string) []*lanes.Lane {
-	a.wanted = a.views[slices.Index(a.interests, r.interests)].wants.AppendMatch(a.wanted[:0], topic)
+func (a *addressing) direct(dst []*lanes.Lane, i int, topic string) []*lanes.Lane {
+	r := a.routes[i]
+	for _, p := range a.late[i] {
+		if a.served[p] != a.round && a.carried(topic, p) {
+			a.served[p] = a.round
+			dst = append(dst, r.lanes[p])
+		}
+	}
+	a.wanted = a.view(r).wants.AppendMatch(a.wanted[:0], topic)
 	for _, p := range a.wanted {
 		if a.served[p] != a.round {
 			a.served[p] = a.round
@@ -122,7 +149,19 @@ func (a *addressing) direct(dst []*lanes.Lane, r *route, topic string) []*lanes.
 	return dst
 }
 
-// look finds the strangers anew when the peers have announced something.
+// carried reports whether one of the routes that match carries the topic to the peer.
+func (a *addressing) carried(topic string, p int) bool {
+	return slices.ContainsFunc(a.matched, func(i int) bool {
+		r := a.routes[i]
+		return r.Mode == Direct && a.view(r).wantedBy(a.peers[p], topic)
+	})
+}
+
+// view returns what is wanted of a direct route.
+func (a *addressing) view(r *route) *view { return a.views[slices.Index(a.interests, r.interests)] }
+
+// look takes note of what the peers have announced. It comes before each run of messages, when all of the last one are in their
+// lanes: within a run the way to a peer does not change.
 func (a *addressing) look() {
 	changed := false
 	for i, in := range a.interests {
@@ -130,13 +169,30 @@ func (a *addressing) look() {
 			a.views[i], changed = v, true
 		}
 	}
-	if !changed {
-		return
+	if changed {
+		a.lookForPeers()
 	}
+	for i, r := range a.routes {
+		a.late[i] = slices.DeleteFunc(a.late[i], func(p int) bool { return r.lanes[p].Empty() })
+	}
+}
+
+func (a *addressing) lookForPeers() {
 	a.strangers = a.strangers[:0]
+	for i := range a.late {
+		a.late[i] = a.late[i][:0]
+	}
 	for i, p := range a.peers {
-		if !slices.ContainsFunc(a.views, func(v *view) bool { prof := v.known[p.Name]; return prof != nil && prof.Listed }) {
+		if !slices.ContainsFunc(a.views, func(v *view) bool { return v.current(p) }) {
 			a.strangers = append(a.strangers, i)
+		}
+		if !slices.ContainsFunc(a.views, func(v *view) bool { return v.lists(p) }) {
+			continue
+		}
+		for j, r := range a.routes {
+			if r.Mode == Direct && !a.view(r).current(p) {
+				a.late[j] = append(a.late[j], i)
+			}
 		}
 	}
 }

@@ -92,7 +92,7 @@ func (n *Node) Status() Status {
 			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r)
 		}
 		s.Lanes = append(s.Lanes, l)
-		if d.limits.WhenFull == lanes.Block && l.Bytes >= d.limits.Bytes*9/10 {
+		if q := d.route.Queue; q.WhenFull == lanes.Block && l.Bytes >= q.Bytes*9/10 {
 			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
 		}
 	}
@@ -133,7 +133,7 @@ func (n *Node) peerStatus(p Peer) []PeerStatus {
 }
 
 func (d *delivery) status() LaneStatus {
-	s := LaneStatus{Name: d.lane.Name(), Transport: d.via, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
 	since, err := d.state.get()
 	switch {
 	case err != nil:

@@ -16,7 +16,7 @@ import (
 
 func testFrames(t *testing.T, d *delivery) <-chan *message.Message {
 	t.Helper()
-	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.hope}
+	reader := &laneReader{lane: d.lane, batch: Batch{Count: 100, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.route.interests.news.listen}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +38,7 @@ func queue(t *testing.T, store *lanes.Store, l *lanes.Lane, topics ...string) {
 func TestWhatWasKeptForAStrangerIsSortedOutWhenItsWishesAreKnown(t *testing.T) {
 	network := &wire{}
 	d, store := testDelivery(t, network, &wire{}, 0)
-	d.interests = testInterests(t, t.TempDir())
+	d.route.interests = testInterests(t, t.TempDir())
 	queue(t, store, d.lane, "lamps/1", "doors/1", "lamps/2", "doors/2", "lamps/3")
 	frames := testFrames(t, d)
 	for range 3 {
@@ -48,7 +48,7 @@ func TestWhatWasKeptForAStrangerIsSortedOutWhenItsWishesAreKnown(t *testing.T) {
 		}
 		msg.Nack()
 	}
-	if _, err := announce(t, d.interests, 2, "bob", 1, "doors/#"); err != nil {
+	if _, err := announce(t, d.route.interests, 2, "bob", 1, "doors/#"); err != nil {
 		t.Fatal(err)
 	}
 	msg := receive(t, frames)
@@ -68,7 +68,7 @@ func TestNothingIsSentWhereNothingQueuedIsWantedAnyMore(t *testing.T) {
 	network := &wire{}
 	d, store := testDelivery(t, network, &wire{}, 0)
 	queue(t, store, d.lane, "doors/1", "doors/2")
-	if _, err := announce(t, d.interests, 2, "bob", 2, "lamps/#"); err != nil {
+	if _, err := announce(t, d.route.interests, 2, "bob", 2, "lamps/#"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.handle(receive(t, testFrames(t, d))); err != nil {
@@ -106,15 +106,15 @@ func TestMessagesGrowTooOldWhileTheNetworkIsDown(t *testing.T) {
 func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
 	network := &wire{}
 	d, store := testDelivery(t, network, &wire{}, 0)
-	d.interests = testInterests(t, t.TempDir())
+	d.route.interests = testInterests(t, t.TempDir())
 	unlisting, err := profile.Encode(testIdentity(t, 2), "bob", 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.interests.take(transports.Announcement{Node: "mqtt_bob", Profile: unlisting}); err != nil {
+	if _, err := d.route.interests.take(transports.Announcement{Node: "mqtt_bob", Profile: unlisting}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.interests.rebuild(); err != nil {
+	if err := d.route.interests.rebuild(); err != nil {
 		t.Fatal(err)
 	}
 	queue(t, store, d.lane, "doors/1")
@@ -124,7 +124,7 @@ func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	msg.Nack()
-	if _, err := announce(t, d.interests, 2, "bob", 2, "doors/#"); err != nil {
+	if _, err := announce(t, d.route.interests, 2, "bob", 2, "doors/#"); err != nil {
 		t.Fatal(err)
 	}
 	msg = receive(t, frames)

@@ -9,7 +9,7 @@ import (
 // ID is the identity of a message in one destination: no two messages ever share one.
 type ID struct {
 	Origin string // node whose store the message was queued in
-	Lane   uint64 // see [Lane.ID]
+	Lane   uint64 // see [Lane.Over]
 	Epoch  uint64 // see [Store.Epoch]
 	Seq    uint64 // see [frame.Message]
 }

@@ -72,8 +72,19 @@ type span struct{ from, to uint64 }
 // Name returns the name that the lane was made with.
 func (l *Lane) Name() string { return l.name }
 
-// ID returns a number that the name alone decides, the same in every store: it stands for the lane on the wire.
+// ID returns a number that the name alone decides, the same in every store.
 func (l *Lane) ID() uint64 { return l.id }
+
+// Over returns a number that the names of the lane and the transport decide: it stands on the wire for what of the lane goes over
+// that transport. What another network still holds of the lane is neither older nor newer than that.
+func (l *Lane) Over(transport string) uint64 { return laneID(l.name + "@" + transport) }
+
+// Empty reports whether nothing is queued or in flight.
+func (l *Lane) Empty() bool {
+	l.store.mu.Lock()
+	defer l.store.mu.Unlock()
+	return l.durable.unread+l.volatile.unread+len(l.flights) == 0
+}
 
 // SetLimits replaces the lane's limits. What is queued beyond them stays until the policy next looks at it.
 func (l *Lane) SetLimits(limits Limits) {
