@@ -138,7 +138,7 @@ func (in *interests) take(a transports.Announcement) (bool, error) {
 func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news bool, err error) {
 	prof, err := profile.Open(data, p.Key, in.id)
 	if errors.Is(err, profile.ErrSignature) {
-		return false, fmt.Errorf("profile of peer %s: %w, %s; if it is %[1]s that announced it, list %[1]s with what `weft id` prints there", p.Name, profile.ErrSignature, identity.FormatKey(p.Key))
+		return false, false, fmt.Errorf("profile of peer %s: %w, %s; if it is %[1]s that announced it, list %[1]s with what `weft id` prints there", p.Name, profile.ErrSignature, identity.FormatKey(p.Key))
 	}
 	if err != nil {
 		return false, false, fmt.Errorf("profile of peer %s: %w", p.Name, err)
