@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -595,13 +597,18 @@ func TestKeptFramesAreBoundedAndNoPeerPutsOutThoseOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := 0
-	for i := range maxKeptFiles + 5 {
+	for i := range maxKeptFiles {
 		peer := "mallory"
 		if i < 3 {
 			peer = "alice"
 		}
-		n, err := kept.keep(peer, []byte("wf\x09"))
+		if err := os.WriteFile(filepath.Join(kept.dir, fmt.Sprintf("%020d.%s.frame", i, peer)), []byte("wf\x09"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := 0
+	for range 5 {
+		n, err := kept.keep("mallory", []byte("wf\x09"))
 		if err != nil {
 			t.Fatal(err)
 		}
