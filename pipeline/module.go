@@ -8,6 +8,7 @@ package pipeline
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.uber.org/fx"
@@ -54,9 +55,10 @@ func (s *openStore) HandleError(error) {
 
 // run ties the node to the application. A router that ends by itself ends the application with status 1.
 func run(lc fx.Lifecycle, shutdown fx.Shutdowner, node *Node, log *slog.Logger) {
+	var once sync.Once // a router and its handlers may end together, and fx takes one shutdown at a time
 	died := func(err error) {
 		log.Error("the node cannot go on", "error", err)
-		_ = shutdown.Shutdown(fx.ExitCode(1)) // fails only when the application is stopping already
+		once.Do(func() { _ = shutdown.Shutdown(fx.ExitCode(1)) }) // fails only when the application is stopping already
 	}
 	lc.Append(fx.Hook{
 		OnStart: func(ctx context.Context) error { return node.Start(ctx, died) },
