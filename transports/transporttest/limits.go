@@ -45,6 +45,8 @@ func unknownTopicIsRefused(t *testing.T, b *bench) {
 	if _, err := alice.Subscribe(t.Context(), "bob"); err == nil {
 		t.Error("a subscription to an unknown topic was taken")
 	}
+	alice.publish(t, transports.Direct("bob"), frame("alice", 1)) // refusing has cost nothing
+	alice.publish(t, transports.Broadcast, frame("alice", 2))
 }
 
 func publishHonoursContext(t *testing.T, b *bench) {
