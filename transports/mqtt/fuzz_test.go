@@ -20,7 +20,8 @@ func FuzzReadPacket(f *testing.F) {
 	f.Add([]byte{packets.Publish << 4, 0xff, 0xff, 0xff, 0x7f})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > 2 && data[1] >= 0x80 && data[2] >= 0x80 {
-			t.Skip("a length of megabytes, which is read as such")
+			data = bytes.Clone(data)
+			data[2] &= 0x7f // else a length of megabytes, which is read as such
 		}
 		header, body, err := readPacket(bufio.NewReader(bytes.NewReader(data)), make([]byte, 128))
 		if err != nil || header>>4 != packets.Publish {
