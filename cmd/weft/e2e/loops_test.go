@@ -29,7 +29,9 @@ func everyoneToEveryone(t *testing.T, sites int, joined func(a, b int) bool) {
 	for i := range names {
 		names[i] = fmt.Sprintf("site%d", i)
 	}
-	m := newMesh(t, names)
+	// With its limit of 20 Mosquitto 2.0.11 hands what waits beyond it to its subscriber behind what comes later: its log shows the
+	// PUBLISH packets of the relay in order, and its own out of order.
+	m := newMesh(t, names, "max_inflight_messages 0")
 	m.joined = joined
 	m.start()
 	records := make(map[*site]*record)
