@@ -230,7 +230,12 @@ func (r *record) awaitFrom(t *testing.T, l *load, number int, within time.Durati
 // awaitMore waits until n more messages have come.
 func (r *record) awaitMore(t *testing.T, n int, within time.Duration) {
 	t.Helper()
-	want := r.arrivals() + n
+	r.awaitArrivals(t, r.arrivals()+n, within)
+}
+
+// awaitArrivals waits until so many messages have come in all, repeats included.
+func (r *record) awaitArrivals(t *testing.T, want int, within time.Duration) {
+	t.Helper()
 	eventually(t, within, func() error {
 		if have := r.arrivals(); have < want {
 			return fmt.Errorf("%d messages came, %d are wanted", have, want)

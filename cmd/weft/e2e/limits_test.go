@@ -75,7 +75,7 @@ func arrivals(t *testing.T, m *mesh) *record {
 // requireRun fails the test unless exactly the messages from one number to before another came, once and in order.
 func requireRun(t *testing.T, r *record, from, to int) {
 	t.Helper()
-	r.awaitMore(t, to-from-r.arrivals(), 20*time.Second)
+	r.awaitArrivals(t, to-from, 20*time.Second)
 	r.requireOrder(t)
 	r.requireOnce(t)
 	for n := from; n < to; n++ {
@@ -97,7 +97,7 @@ func TestFullLaneThatDropsTheOldestKeepsTheNewest(t *testing.T) {
 	_, lane := flood(t, m, object{"when_full": "drop_oldest"})
 	require.EqualValues(t, 2000-lane.Depth, lane.Dropped["full"])
 	r := arrivals(t, m)
-	r.awaitMore(t, lane.Depth-r.arrivals(), 20*time.Second)
+	r.awaitArrivals(t, lane.Depth, 20*time.Second)
 	r.requireOrder(t)
 	r.requireOnce(t)
 	inFlight := 0
