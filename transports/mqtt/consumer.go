@@ -74,6 +74,7 @@ func isClosed(ch <-chan struct{}) bool {
 type consumer struct {
 	filters map[string]byte
 	in      *incoming
+	since   uint64 // how many messages had arrived before it
 	marshal Marshaler
 	window  int
 	log     *slog.Logger
@@ -81,7 +82,8 @@ type consumer struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	out    chan *message.Message
-	ready  chan error // gets the broker's answer to the subscription, once
+	gone   chan struct{} // closed when the consumer is taken down
+	ready  chan error    // gets the broker's answer to the subscription, once
 
 	mu       sync.Mutex
 	queue    fifo // at QoS 1 and 2: the broker bounds it by its in-flight window
@@ -168,6 +170,7 @@ func (c *consumer) run() {
 		case <-c.ctx.Done():
 			c.settle()
 			c.in.remove(c)
+			close(c.gone)
 			return
 		}
 	}

@@ -18,9 +18,11 @@ const (
 // delivery is an incoming message until it is acknowledged.
 type delivery struct {
 	pub   Publication
-	link  *link // the connection that its acknowledgement belongs to
-	refs  int   // consumers that have not settled it
-	acked bool  // settled while its connection was gone: acknowledged when the broker sends it again
+	link  *link     // the connection that its acknowledgement belongs to
+	place uint64    // in the order of arrival
+	refs  int       // consumers that have not settled it
+	heir  *consumer // the last that took it over from another, or nil
+	acked bool      // settled while its connection was gone: acknowledged when the broker sends it again
 }
 
 // parked is a message at QoS 1 or 2 that no consumer wants now. What a consumer left unsettled may still be acknowledged.
@@ -32,6 +34,7 @@ type incoming struct {
 	echo  *echoGuard
 
 	mu        sync.Mutex
+	arrivals  uint64
 	consumers []*consumer
 	open      map[uint16]*delivery // at QoS 1 and 2, by packet identifier, from PUBLISH to its acknowledgement
 	parked    []parked
@@ -69,7 +72,8 @@ func (in *incoming) published(l *link, p Publication, dup bool) {
 			in.store.Forget(p.PacketID) // a first delivery [MQTT-3.3.1-1]: the identifier has been given to a new message
 		}
 	}
-	d := &delivery{pub: p, link: l}
+	in.arrivals++
+	d := &delivery{pub: p, link: l, place: in.arrivals}
 	if p.QoS > 0 {
 		in.open[p.PacketID] = d
 	}
@@ -90,14 +94,28 @@ func (in *incoming) published(l *link, p Publication, dup bool) {
 	}
 }
 
-// park keeps a message for a consumer to come; at QoS 0 it is dropped.
+// park hands an unsettled message to a consumer that came after it, or keeps it for one to come; at QoS 0 it is dropped.
 func (in *incoming) park(i *item) {
+	heir := slices.IndexFunc(in.consumers, func(c *consumer) bool { return c.since >= i.d.place && c.wants(i.d.pub.Topic) })
 	switch {
+	case i.settled() && i.d.pub.QoS == 0:
+	case !i.settled() && heir >= 0:
+		in.bequeath(i.d, in.consumers[heir])
 	case i.d.pub.QoS > 0:
 		in.parked = append(in.parked, parked{i})
-	case !i.settled():
+	default:
 		in.unwanted.Add(1)
 	}
+}
+
+// bequeath gives c what another consumer left unsettled, once, however many left it.
+func (in *incoming) bequeath(d *delivery, c *consumer) {
+	if d.heir == c {
+		in.done(d)
+		return
+	}
+	d.heir = c
+	c.push(d)
 }
 
 // redelivered handles a PUBLISH that the broker sends again after a reconnect, and reports whether the message is known.
@@ -174,14 +192,23 @@ func (in *incoming) acknowledge(d *delivery) {
 func (in *incoming) add(c *consumer) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	c.since = in.arrivals
 	in.consumers = append(in.consumers, c)
-	in.parked = slices.DeleteFunc(in.parked, func(p parked) bool {
-		if p.settled() || !c.wants(p.d.pub.Topic) {
-			return false
+	waiting := in.parked
+	in.parked = nil
+	for _, p := range waiting {
+		in.park(p.item)
+	}
+}
+
+// awaitEnded waits for the consumers whose context has ended, so that what they leave comes to the next one before
+// anything newer.
+func (in *incoming) awaitEnded() {
+	for _, c := range in.list() {
+		if c.ctx.Err() != nil {
+			<-c.gone
 		}
-		c.push(p.d)
-		return true
-	})
+	}
 }
 
 // list returns the consumers.

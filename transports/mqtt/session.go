@@ -199,8 +199,9 @@ func (s *Session) SubscribeAll(ctx context.Context, filters map[string]byte) (<-
 	}
 	c := &consumer{
 		filters: maps.Clone(filters), in: s.in, marshal: s.marshal, window: s.cfg.Window, log: s.log,
-		out: make(chan *message.Message, s.cfg.Window-1), arrived: make(chan struct{}, 1), ready: make(chan error, 1),
+		out: make(chan *message.Message, s.cfg.Window-1), arrived: make(chan struct{}, 1), gone: make(chan struct{}), ready: make(chan error, 1),
 	}
+	s.in.awaitEnded()
 	c.ctx, c.cancel = context.WithCancel(ctx)
 	s.mu.Lock()
 	if s.closed {

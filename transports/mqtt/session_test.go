@@ -225,3 +225,32 @@ func TestQueueThatNobodyWantsHoldsUpNothing(t *testing.T) {
 	eventually(t, 30*time.Second, "what is wanted", func() bool { return got.len() == 1 })
 	require.NotZero(t, second.Counters().Unwanted)
 }
+
+// A subscription ends and another takes its place at once, before the first is taken down. Does the other get what the first left
+// unacknowledged, once?
+func TestSubscriptionGetsWhatTheOneBeforeItLeft(t *testing.T) {
+	broker := startMosquitto(t)
+	receiver := session(t, config(broker.url(), "receiver"), nil)
+	sender := session(t, config(broker.url(), "sender"), nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	messages, err := receiver.Subscribe(ctx, "a")
+	require.NoError(t, err)
+	for round := range 50 {
+		require.NoError(t, sender.Publish("", raw("a", fmt.Sprint(round), 1), raw("a", fmt.Sprint(round, "b"), 1)))
+		left := <-messages
+		cancel()
+		ctx, cancel = context.WithCancel(context.Background())
+		messages, err = receiver.Subscribe(ctx, "a")
+		require.NoError(t, err)
+		for _, want := range []string{string(left.Payload), fmt.Sprint(round, "b")} {
+			select {
+			case msg := <-messages:
+				require.Equal(t, want, string(msg.Payload))
+				msg.Ack()
+			case <-time.After(10 * time.Second):
+				t.Fatalf("round %d: nobody gets %q", round, want)
+			}
+		}
+	}
+	cancel()
+}
