@@ -1,0 +1,146 @@
+package twistertest_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/transports/twister/rpc"
+	"github.com/weft-relay/weft/transports/twister/twistertest"
+)
+
+func TestLostPiecesArriveWhenPeersConnectAgain(t *testing.T) {
+	n, a, b := twoSites(t, twistertest.Options{Seed: 1})
+	n.SetLoss(1, false)
+	dm(t, a, 0, "lost")
+	n.SetLoss(0, false)
+	dm(t, a, 1, "not lost")
+	require.Equal(t, []string{"not lost"}, inbox(t, b))
+	require.True(t, b.Missing("mqtt_alice", 0))
+	n.Heal(a.Daemon, b.Daemon)
+	arrives(t, b, "lost", "not lost")
+}
+
+func TestPiecesLostForGoodNeverArrive(t *testing.T) {
+	n, a, b := twoSites(t, twistertest.Options{})
+	n.SetLoss(1, true)
+	dm(t, a, 0, "lost")
+	n.SetLoss(0, false)
+	require.NoError(t, a.Restart())
+	require.NoError(t, b.Restart())
+	dm(t, a, 1, "not lost")
+	require.Equal(t, []string{"not lost"}, inbox(t, b))
+}
+
+func TestPartitionHoldsMessagesBackUntilItHeals(t *testing.T) {
+	n, a, b := twoSites(t, twistertest.Options{})
+	n.Partition(a.Daemon, b.Daemon)
+	dm(t, a, 0, "x")
+	require.Empty(t, inbox(t, b))
+	n.Heal(a.Daemon, b.Daemon)
+	require.Equal(t, []string{"x"}, inbox(t, b))
+}
+
+func TestThirdDaemonHandsOnWhatTheSenderNoLongerCan(t *testing.T) {
+	n, a, b := twoSites(t, twistertest.Options{})
+	c := newSite(t, n, "c")
+	require.NoError(t, c.Register("mqtt_carol"))
+	n.Mine(2)
+	require.NoError(t, c.Daemon.Follow("mqtt_carol", "mqtt_alice"))
+	b.Stop()
+	dm(t, a, 0, "x")
+	a.Kill()
+	require.NoError(t, b.Start())
+	require.Equal(t, []string{"x"}, inbox(t, b))
+}
+
+func TestRealSpeedDeliversAllOfABurst(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes the ten seconds that a daemon warms up")
+	}
+	speed := twistertest.RealSpeed()
+	speed.WarmUp = 100 * time.Millisecond
+	_, a, b := twoSites(t, twistertest.Options{Speed: speed})
+	require.Eventually(t, func() bool {
+		names, err := b.Following(t.Context(), "mqtt_bob")
+		return err == nil && len(names) == 2
+	}, 5*time.Second, time.Millisecond)
+	texts := numbered(50)
+	begin := time.Now()
+	for k, text := range texts {
+		dm(t, a, k, text)
+	}
+	require.GreaterOrEqual(t, time.Since(begin), 50*speed.DM)
+	arrives(t, b, texts...)
+}
+
+func TestBlocksComeByTheClock(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{BlockEvery: time.Millisecond})
+	require.Eventually(t, func() bool { return n.Height() >= 3 }, 5*time.Second, time.Millisecond)
+}
+
+func TestProfileIsReadFromOtherNodesAlone(t *testing.T) {
+	_, a, b := twoSites(t, twistertest.Options{})
+	put := func(text string, seq int64) {
+		require.NoError(t, a.DHTPut(t.Context(), "mqtt_alice", "profile", rpc.Single, map[string]any{"bio": text}, "mqtt_alice", seq))
+	}
+	get := func(s site) any {
+		entries, err := s.DHTGet(t.Context(), "mqtt_alice", "profile", rpc.Single, time.Second)
+		require.NoError(t, err)
+		if len(entries) == 0 {
+			return nil
+		}
+		return entries[0].Value
+	}
+	put("one", 5)
+	put("two", 5)
+	require.Equal(t, map[string]any{"bio": "one"}, get(b))
+	put("three", 6)
+	require.Equal(t, map[string]any{"bio": "three"}, get(b))
+	require.Equal(t, map[string]any{"bio": "three"}, get(a))
+	a.Stop()
+	require.Nil(t, get(b), "its own store is not looked at")
+	require.NoError(t, a.Start())
+	require.NotNil(t, get(b))
+}
+
+func TestGroupMessageIsOnePostForAllMembers(t *testing.T) {
+	n, a, b := twoSites(t, twistertest.Options{})
+	c := newSite(t, n, "c")
+	require.NoError(t, c.Register("mqtt_carol"))
+	n.Mine(2)
+	alias, err := a.CreateGroup(t.Context(), "relays")
+	require.NoError(t, err)
+	require.NoError(t, c.Daemon.Follow("mqtt_carol", "mqtt_alice"), "an invitation is a direct message")
+	require.NoError(t, a.GroupInvite(t.Context(), "mqtt_alice", 0, alias, "mqtt_alice", "mqtt_bob", "mqtt_carol"))
+	require.Equal(t, 3, lastHave(t, a, "mqtt_alice", "mqtt_alice"), "three invitations and a list of members")
+	_, err = a.DirectMessage(t.Context(), "mqtt_alice", 4, alias, "to all")
+	require.NoError(t, err)
+	for name, s := range map[string]site{"mqtt_bob": b, "mqtt_carol": c} {
+		aliases, err := s.Groups(t.Context(), name)
+		require.NoError(t, err)
+		require.Len(t, aliases, 1)
+		require.NotEqual(t, alias, aliases[0], "each daemon has its own alias")
+		group, err := s.GroupInfo(t.Context(), aliases[0])
+		require.NoError(t, err)
+		require.Equal(t, []string{"mqtt_alice", "mqtt_bob", "mqtt_carol"}, group.Members)
+		lists, err := s.DirectMessages(t.Context(), name, 10, rpc.Range{User: aliases[0]})
+		require.NoError(t, err)
+		got := slices.IndexFunc(lists[aliases[0]], func(m rpc.Message) bool { return m.Text == "to all" })
+		require.GreaterOrEqual(t, got, 0)
+		require.Equal(t, 4, lists[aliases[0]][got].K)
+		require.Equal(t, "mqtt_alice", lists[aliases[0]][got].From)
+	}
+}
+
+func TestLockedWalletReadsAndDoesNotSend(t *testing.T) {
+	_, a, _ := twoSites(t, twistertest.Options{})
+	a.EncryptWallet("secret")
+	_, err := a.PublicPost(t.Context(), "mqtt_alice", 0, "x")
+	require.ErrorIs(t, err, rpc.ErrWalletLocked)
+	info, err := a.Info(t.Context())
+	require.NoError(t, err)
+	require.True(t, info.Locked())
+}
