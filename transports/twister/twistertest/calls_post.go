@@ -1,6 +1,7 @@
 package twistertest
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -104,7 +105,7 @@ func (d *Daemon) getPosts(p params) (any, error) {
 	for _, s := range spans {
 		found = append(found, d.newest(count, s, int64(allowed), int64(required))...)
 	}
-	slices.SortStableFunc(found, func(a, b *post) int { return int(b.message64("time") - a.message64("time")) })
+	d.order(found)
 	result := []any{}
 	if count > 0 && d.session && d.net.now()-d.advert >= advertEvery {
 		d.advert = d.net.now()
@@ -136,7 +137,21 @@ func (d *Daemon) newest(count int, s span, allowed, required int64) []*post {
 	return found
 }
 
-func (p *post) message64(name string) int64 {
+// order puts the newest second first. Inside of one real daemons list by k upwards most times, and downwards at others.
+func (d *Daemon) order(posts []*post) {
+	down := d.net.rng.IntN(4) == 0
+	slices.SortStableFunc(posts, func(a, b *post) int {
+		if c := cmp.Compare(b.number("time"), a.number("time")); c != 0 || a.name != b.name {
+			return c
+		}
+		if down {
+			a, b = b, a
+		}
+		return cmp.Compare(a.k, b.k)
+	})
+}
+
+func (p *post) number(name string) int64 {
 	n, _ := p.json[name].(int64)
 	return n
 }

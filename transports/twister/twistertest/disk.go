@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// maxUserData is the size in bytes from which on the daemon does not read its user data at the start.
+// maxUserData is the size in bytes from which on the real daemon does not read its user data at the start.
 const maxUserData = 8_000_000
 
 // messageOverhead is what an entry of a list of direct messages takes in user data beside its text.
@@ -80,7 +80,7 @@ func (d *Daemon) save() {
 // restore reads the disk. What was done since the start, while the daemon warmed up, stays.
 func (d *Daemon) restore() {
 	d.store = d.disk.store.reload(d.height)
-	if userDataSize(d.disk.data) > maxUserData {
+	if userDataSize(d.disk.data) > d.net.opts.UserDataLimit {
 		return
 	}
 	for name, saved := range cloneData(d.disk.data) {

@@ -30,6 +30,9 @@ type Options struct {
 	// what was not saved.
 	SaveEvery time.Duration
 
+	// UserDataLimit is the size in bytes of user data from which on a start does not read it; 8,000,000 if zero.
+	UserDataLimit int
+
 	// Threads is how many connections a daemon serves at a time; ten if zero.
 	Threads int
 
@@ -64,6 +67,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.SaveEvery == 0 {
 		o.SaveEvery = 15 * time.Minute
+	}
+	if o.UserDataLimit == 0 {
+		o.UserDataLimit = maxUserData
 	}
 	if o.Threads == 0 {
 		o.Threads = 10

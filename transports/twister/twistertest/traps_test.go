@@ -2,6 +2,7 @@ package twistertest_test
 
 import (
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -133,23 +134,20 @@ func TestKillLosesWhatWasNotSaved(t *testing.T) {
 }
 
 func TestLargeUserDataIsNotRead(t *testing.T) {
-	_, a, b := twoSites(t, twistertest.Options{})
-	text := make([]byte, 1600)
-	for i := range text {
-		text[i] = 'x'
+	_, a, b := twoSites(t, twistertest.Options{UserDataLimit: 20_000})
+	texts := numbered(100)
+	for k, text := range texts {
+		dm(t, a, k, text+strings.Repeat("x", 200))
 	}
-	for k := range 4900 {
-		if k%1000 == 0 {
-			t.Logf("%d sent, %d bytes", k, b.UserDataSize())
-		}
-		if k > 1000 {
-			break
-		}
-		dm(t, a, k, string(text)+time.Duration(k).String())
-	}
-	require.Less(t, b.UserDataSize(), 8_000_000)
+	require.Greater(t, b.UserDataSize(), 20_000)
 	require.NoError(t, b.Restart())
-	require.NotEmpty(t, inbox(t, b))
+	require.Empty(t, inbox(t, b))
+	names, err := b.Following(t.Context(), "mqtt_bob")
+	require.NoError(t, err)
+	require.Empty(t, names)
+	require.NoError(t, b.Daemon.Follow("mqtt_bob", "mqtt_alice"))
+	require.Equal(t, 99, lastHave(t, b, "mqtt_bob", "mqtt_alice"), "the torrents are kept apart")
+	require.Empty(t, inbox(t, b))
 }
 
 func TestTenIdleConnectionsBlockTheDaemon(t *testing.T) {
