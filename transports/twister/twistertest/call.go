@@ -133,15 +133,27 @@ func (d *Daemon) call(name string, p params) (any, error) {
 	return m.run(d, p)
 }
 
-// pace returns how long a call takes before it has any effect.
+// pace returns how long a call takes before it has any effect. Signing and encrypting keep the processor busy: such calls wait for
+// each other, on however many connections they come.
 func (d *Daemon) pace(name string) time.Duration {
+	var cost time.Duration
 	switch speed := d.net.opts.Speed; name {
 	case "newdirectmsg", "newgroupinvite":
-		return speed.DM
+		cost = speed.DM
 	case "newpostmsg":
-		return speed.Post
+		cost = speed.Post
 	}
-	return 0
+	if cost <= 0 {
+		return 0
+	}
+	d.net.mu.Lock()
+	defer d.net.mu.Unlock()
+	now := time.Now()
+	if d.busy.Before(now) {
+		d.busy = now
+	}
+	d.busy = d.busy.Add(cost)
+	return d.busy.Sub(now)
 }
 
 // Methods returns the names of the calls that a daemon answers, sorted.

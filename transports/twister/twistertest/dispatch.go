@@ -51,28 +51,40 @@ func (s *server) batch(list []any) (status int, answer string, ok bool) {
 	return http.StatusOK, string(appendJSON(nil, answers)) + "\n", true
 }
 
-// one carries out one call. It reports false when the call never returns, or the daemon ended.
-func (s *server) one(object map[string]any) (result any, err error, ok bool) { //nolint:staticcheck // The error is the daemon's answer, not a failure here.
-	name, err := methodName(object)
+// one carries out one call. It reports false when no answer comes: the daemon ended, the call never returns, or a fault is set.
+func (s *server) one(object map[string]any) (result any, refused error, ok bool) {
+	name, list, err := parseCall(object)
 	if err != nil {
 		return nil, err, true
 	}
-	list := []any{}
-	if given, present := object["params"]; present && given != nil {
-		if list, ok = given.([]any); !ok {
-			return nil, errParams, true
-		}
-	}
-	if !s.sleep(s.d.pace(name)) {
+	fault := s.d.faultOf(name)
+	if fault == DropRequest || !s.sleep(s.d.pace(name)) {
 		return nil, nil, false
 	}
 	var wait time.Duration
-	var hang bool
-	result, err = s.d.call(name, params{list: list, wait: &wait, hang: &hang})
+	hang := fault == Hang
+	if !hang {
+		result, refused = s.d.call(name, params{list: list, wait: &wait, hang: &hang})
+	}
 	if hang {
 		<-s.stopped
 	}
-	return result, err, s.sleep(wait) && !hang
+	return result, refused, s.sleep(wait) && !hang && fault != DropAnswer
+}
+
+func parseCall(object map[string]any) (name string, list []any, err error) {
+	if name, err = methodName(object); err != nil {
+		return "", nil, err
+	}
+	given, present := object["params"]
+	if !present || given == nil {
+		return name, nil, nil
+	}
+	list, ok := given.([]any)
+	if !ok {
+		return "", nil, errParams
+	}
+	return name, list, nil
 }
 
 func methodName(object map[string]any) (string, error) {

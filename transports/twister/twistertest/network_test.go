@@ -1,7 +1,10 @@
 package twistertest_test
 
 import (
+	"context"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,6 +77,71 @@ func TestRealSpeedDeliversAllOfABurst(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, time.Since(begin), 50*speed.DM)
 	arrives(t, b, texts...)
+}
+
+func TestCallsThatSignWaitForEachOther(t *testing.T) {
+	_, a, _ := twoSites(t, twistertest.Options{Speed: twistertest.Speed{DM: 20 * time.Millisecond}})
+	begin := time.Now()
+	var calls sync.WaitGroup
+	for k := range 4 {
+		calls.Go(func() { _, _ = a.DirectMessage(t.Context(), "mqtt_alice", k, "mqtt_bob", fmt.Sprint(k)) })
+	}
+	calls.Wait()
+	require.GreaterOrEqual(t, time.Since(begin), 80*time.Millisecond)
+}
+
+func TestFaultsLeaveTheOutcomeOpen(t *testing.T) {
+	_, a, b := twoSites(t, twistertest.Options{})
+	for k, tt := range []struct {
+		fault twistertest.Fault
+		want  []string
+	}{
+		{twistertest.DropRequest, nil},
+		{twistertest.DropAnswer, []string{"DropAnswer"}},
+		{twistertest.Hang, []string{"DropAnswer"}},
+	} {
+		a.SetFault(func(string) twistertest.Fault { return tt.fault })
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		_, err := a.DirectMessage(ctx, "mqtt_alice", k, "mqtt_bob", "DropAnswer")
+		cancel()
+		require.ErrorIs(t, err, rpc.ErrUnknownOutcome)
+		require.Equal(t, tt.want, inbox(t, b))
+	}
+}
+
+func TestUserDataIsSavedEverySoOften(t *testing.T) {
+	_, a, _ := twoSites(t, twistertest.Options{SaveEvery: 5 * time.Millisecond})
+	require.Eventually(t, func() bool {
+		a.Kill()
+		require.NoError(t, a.Start())
+		names, err := a.Following(t.Context(), "mqtt_alice")
+		require.NoError(t, err)
+		require.NoError(t, a.Daemon.Follow("mqtt_alice", "mqtt_alice"))
+		return len(names) > 0
+	}, 10*time.Second, 50*time.Millisecond)
+}
+
+func TestDeadNodeIsWaitedFor(t *testing.T) {
+	_, a, b := twoSites(t, twistertest.Options{Speed: twistertest.Speed{DHTDead: 300 * time.Millisecond}})
+	a.Kill()
+	for wait, most := range map[time.Duration]time.Duration{50 * time.Millisecond: 250 * time.Millisecond, 0: time.Minute} {
+		begin := time.Now()
+		entries, err := b.DHTGet(t.Context(), "mqtt_alice", "profile", rpc.Single, wait)
+		require.NoError(t, err)
+		require.Empty(t, entries)
+		require.Less(t, time.Since(begin), most)
+	}
+}
+
+func TestNetworkWithoutSenseIsRefused(t *testing.T) {
+	for _, opts := range []twistertest.Options{{Loss: 2}, {Loss: -1}, {Threads: -1}, {BlockEvery: -1}} {
+		_, err := twistertest.New(opts)
+		require.Error(t, err)
+	}
+	n := newNetwork(t, twistertest.Options{})
+	n.Close()
+	_, err := n.Daemon("a")
+	require.Error(t, err, "it is closed")
 }
 
 func TestBlocksComeByTheClock(t *testing.T) {
