@@ -110,8 +110,7 @@ func (c *Client) call(ctx context.Context, result any, method string, params ...
 	if err == nil {
 		err = parseAnswer(status, answer, id, method, result)
 	}
-	var refused *Error
-	if err == nil || errors.As(err, &refused) {
+	if _, refused := errors.AsType[*Error](err); err == nil || refused {
 		return err
 	}
 	return fmt.Errorf("%s: %w", method, err)
@@ -145,8 +144,7 @@ func (c *Client) post(ctx context.Context, body []byte) (int, []byte, error) {
 
 // transportError sorts what went wrong below JSON by whether the daemon may have carried the call out.
 func transportError(err error, sent bool) error {
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err // it repeats the method and the URL
 	}
 	switch {

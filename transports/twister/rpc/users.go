@@ -126,8 +126,8 @@ func (c *Client) TorrentStatus(ctx context.Context, user string) (TorrentStatus,
 
 // clarify tells a sender who is not confirmed from one whose posts are spent: the daemon has the same words for both.
 func (c *Client) clarify(ctx context.Context, user string, err error) error {
-	var refused *Error
-	if !errors.Is(err, ErrBudgetSpent) || !errors.As(err, &refused) {
+	refused, ok := errors.AsType[*Error](err)
+	if !ok || !errors.Is(err, ErrBudgetSpent) {
 		return err
 	}
 	if _, lookup := c.UserID(ctx, user); errors.Is(lookup, ErrNoSuchUser) {

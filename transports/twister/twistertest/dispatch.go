@@ -15,61 +15,67 @@ var (
 	errSyntax    = refuse(-32700, "Parse error")
 )
 
+// outcome is what a call comes to: a result, or a *refusal.
+type outcome struct {
+	result  any
+	refused error
+}
+
 // execute carries out a request or a batch of them, in order. It reports false when no answer comes.
 func (s *server) execute(body string) (status int, answer string, ok bool) {
 	value, err := parseJSON(body)
 	if err != nil {
-		return s.outcome(nil, errSyntax, nil)
+		status, answer = outcome{refused: errSyntax}.answer(nil)
+		return status, answer, true
 	}
 	switch v := value.(type) {
 	case map[string]any:
-		result, err, ok := s.one(v)
-		if !ok {
-			return 0, "", false
-		}
-		return s.outcome(result, err, v["id"])
+		out, ok := s.one(v)
+		status, answer = out.answer(v["id"])
+		return status, answer, ok
 	case []any:
-		return s.batch(v)
+		answer, ok = s.batch(v)
+		return http.StatusOK, answer, ok
 	}
-	return s.outcome(nil, errTopLevel, nil)
+	status, answer = outcome{refused: errTopLevel}.answer(nil)
+	return status, answer, true
 }
 
-// batch answers 200 whatever its members do.
-func (s *server) batch(list []any) (status int, answer string, ok bool) {
+// batch is a success whatever its members do.
+func (s *server) batch(list []any) (answer string, ok bool) {
 	answers := make([]any, 0, len(list))
 	for _, member := range list {
 		object, isObject := member.(map[string]any)
-		var result any
-		err := errObject
+		out := outcome{refused: errObject}
 		if isObject {
-			if result, err, ok = s.one(object); !ok {
-				return 0, "", false
+			if out, ok = s.one(object); !ok {
+				return "", false
 			}
 		}
-		answers = append(answers, envelope(result, err, object["id"]))
+		answers = append(answers, out.envelope(object["id"]))
 	}
-	return http.StatusOK, string(appendJSON(nil, answers)) + "\n", true
+	return string(appendJSON(nil, answers)) + "\n", true
 }
 
 // one carries out one call. It reports false when no answer comes: the daemon ended, the call never returns, or a fault is set.
-func (s *server) one(object map[string]any) (result any, refused error, ok bool) {
+func (s *server) one(object map[string]any) (out outcome, ok bool) {
 	name, list, err := parseCall(object)
 	if err != nil {
-		return nil, err, true
+		return outcome{refused: err}, true
 	}
 	fault := s.d.faultOf(name)
 	if fault == DropRequest || !s.sleep(s.d.pace(name)) {
-		return nil, nil, false
+		return out, false
 	}
 	var wait time.Duration
 	hang := fault == Hang
 	if !hang {
-		result, refused = s.d.call(name, params{list: list, wait: &wait, hang: &hang})
+		out.result, out.refused = s.d.call(name, params{list: list, wait: &wait, hang: &hang})
 	}
 	if hang {
 		<-s.stopped
 	}
-	return result, refused, s.sleep(wait) && !hang && fault != DropAnswer
+	return out, s.sleep(wait) && !hang && fault != DropAnswer
 }
 
 func parseCall(object map[string]any) (name string, list []any, err error) {
@@ -99,18 +105,17 @@ func methodName(object map[string]any) (string, error) {
 	return name, nil
 }
 
-func envelope(result any, err error, id any) fields {
-	var refused *refusal
-	if errors.As(err, &refused) {
+func (o outcome) envelope(id any) fields {
+	if refused, ok := errors.AsType[*refusal](o.refused); ok {
 		return fields{{"result", nil}, {"error", fields{{"code", refused.code}, {"message", refused.message}}}, {"id", id}}
 	}
-	return fields{{"result", result}, {"error", nil}, {"id", id}}
+	return fields{{"result", o.result}, {"error", nil}, {"id", id}}
 }
 
-func (s *server) outcome(result any, err error, id any) (status int, answer string, ok bool) {
+// answer returns the HTTP status and body.
+func (o outcome) answer(id any) (status int, body string) {
 	status = http.StatusOK
-	var refused *refusal
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusal](o.refused); ok {
 		switch refused.code {
 		case -32600:
 			status = http.StatusBadRequest
@@ -120,5 +125,5 @@ func (s *server) outcome(result any, err error, id any) (status int, answer stri
 			status = http.StatusInternalServerError
 		}
 	}
-	return status, string(appendJSON(nil, envelope(result, err, id))) + "\n", true
+	return status, string(appendJSON(nil, o.envelope(id))) + "\n"
 }

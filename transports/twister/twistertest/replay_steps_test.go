@@ -30,20 +30,17 @@ func (p *play) alias(recorded, node string) {
 }
 
 // httpSteps hold ten connections open where the records did.
-var httpSteps = func() map[int]func(p *play) {
-	var idle []net.Conn
-	return map[int]func(p *play){
-		499: func(p *play) {
-			for range 10 {
-				conn, err := net.Dial("tcp", p.node("n1").Addr())
-				require.NoError(p.t, err)
-				p.t.Cleanup(func() { _ = conn.Close() })
-				idle = append(idle, conn)
-			}
-		},
-		500: func(p *play) { require.NoError(p.t, idle[0].Close()) },
-	}
-}()
+var httpSteps = map[int]func(p *play){
+	499: func(p *play) {
+		for range 10 {
+			conn, err := net.Dial("tcp", p.node("n1").Addr())
+			require.NoError(p.t, err)
+			p.t.Cleanup(func() { _ = conn.Close() })
+			p.idle = append(p.idle, conn)
+		}
+	},
+	500: func(p *play) { require.NoError(p.t, p.idle[0].Close()) },
+}
 
 func setPersistence(p *play) {
 	pair(508)(p)

@@ -109,6 +109,7 @@ type play struct {
 	net   *twistertest.Network
 	nodes map[string]*twistertest.Daemon
 
+	idle    []net.Conn
 	aliases map[string]string // of groups, as recorded and as they are here
 
 	mu  sync.Mutex

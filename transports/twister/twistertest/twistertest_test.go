@@ -3,6 +3,7 @@ package twistertest_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -82,21 +83,12 @@ func arrives(t *testing.T, s site, texts ...string) {
 	require.Eventually(t, func() bool {
 		have := inbox(t, s)
 		for _, text := range texts {
-			if !contains(have, text) {
+			if !slices.Contains(have, text) {
 				return false
 			}
 		}
 		return true
 	}, 10*time.Second, time.Millisecond, "bob lacks some of %q", texts)
-}
-
-func contains(list []string, want string) bool {
-	for _, have := range list {
-		if have == want {
-			return true
-		}
-	}
-	return false
 }
 
 func lastHave(t *testing.T, s site, user, of string) int {
