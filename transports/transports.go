@@ -78,6 +78,21 @@ const (
 	MetaPacketID = "mqtt_packet_id"
 )
 
+// Keys of the metadata that a message carries between the pipeline and a transport.
+const (
+	// MetaFrom is the sender's name on the transport, on a message from a subscription of a network that has authenticated it.
+	MetaFrom = "weft_from"
+	// MetaPriority says, in decimal, who goes first where the network is short: the greater number. Absent is 0.
+	MetaPriority = "weft_priority"
+)
+
+// Bare is a transport that carries single messages instead of frames to some Publish topics.
+type Bare interface {
+	// Bare reports whether Publish to topic is given one message each, with [MetaTopic], [MetaQoS] and [MetaRetain], and the
+	// MQTT payload. What a subscription delivers is such a message where it has MetaTopic.
+	Bare(topic string) bool
+}
+
 // MaxPayloader is a transport that bounds the size of a frame.
 type MaxPayloader interface {
 	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known.
@@ -102,6 +117,20 @@ type Directory interface {
 	// Watch delivers the profiles that the directory holds and then every change, until ctx ends, over any number of
 	// reconnects. The latest profile of a node may be delivered more than once.
 	Watch(ctx context.Context) (<-chan Announcement, error)
+}
+
+// Wishes are the filters that a node shows in an [OpenDirectory].
+type Wishes struct {
+	Node    string   // its name on the transport
+	Filters []string // as they stand there: nothing of them is checked. Empty when it shows none
+}
+
+// OpenDirectory is a transport whose network authenticates names and that shows everybody what a node wants, in clear.
+type OpenDirectory interface {
+	// ShowWishes stores the filters, replacing those shown before, and returns when the directory has them; it puts them back by itself.
+	ShowWishes(ctx context.Context, filters []string) error
+	// WatchWishes delivers what the peers show, and then every change, until ctx ends, over any number of reconnects.
+	WatchWishes(ctx context.Context) (<-chan Wishes, error)
 }
 
 // StopWaiter is a broker's session that can be told not to wait for a broker that is away.
