@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math"
 )
 
 // Info is what getinfo tells of the daemon's state.
@@ -34,6 +35,25 @@ type TorrentStatus struct {
 	ListPeers int    `json:"list_peers"`
 	Pieces    int    `json:"num_pieces"`
 	Bitfield  string `json:"bitfield"` // a 1 for each k that is here, from k 0 on
+	// Connected are the peers that this daemon exchanges pieces of the torrent with.
+	Connected []TorrentPeer `json:"peers"`
+}
+
+// TorrentPeer is another daemon that has a torrent.
+type TorrentPeer struct {
+	Bitfield string `json:"bitfield"` // a 1 for each k that is there
+}
+
+// CaughtUp reports whether a peer is connected and none has a piece that is not here.
+func (t TorrentStatus) CaughtUp() bool {
+	for _, peer := range t.Connected {
+		for k := range len(peer.Bitfield) {
+			if peer.Bitfield[k] == '1' && (k >= len(t.Bitfield) || t.Bitfield[k] != '1') {
+				return false
+			}
+		}
+	}
+	return len(t.Connected) > 0
 }
 
 // Info asks for the daemon's state.
@@ -57,10 +77,17 @@ func (c *Client) UserID(ctx context.Context, name string) (int, error) {
 	return id, err
 }
 
+// listed is how many users listwalletusers returns unless told.
+const listed = 10
+
 // WalletUsers returns the users whose keys this daemon holds.
 func (c *Client) WalletUsers(ctx context.Context) ([]string, error) {
 	var names []string
 	err := c.call(ctx, &names, "listwalletusers")
+	if err == nil && len(names) >= listed {
+		names = nil
+		err = c.call(ctx, &names, "listwalletusers", math.MaxInt32)
+	}
 	return names, err
 }
 
@@ -122,6 +149,13 @@ func (c *Client) TorrentStatus(ctx context.Context, user string) (TorrentStatus,
 		return TorrentStatus{}, false, err
 	}
 	return *status, true, nil
+}
+
+// PieceAvailability returns how many other daemons are known to have the piece k of a user; 0 too for a torrent that does not run here.
+func (c *Client) PieceAvailability(ctx context.Context, user string, k int) (int, error) {
+	var daemons int
+	err := c.call(ctx, &daemons, "getpieceavailability", user, k)
+	return daemons, err
 }
 
 // clarify tells a sender who is not confirmed from one whose posts are spent: the daemon has the same words for both.

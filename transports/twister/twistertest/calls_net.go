@@ -30,6 +30,17 @@ func (d *Daemon) torrentStatus(p params) (any, error) {
 	}, nil
 }
 
+// getPieceAvailability counts the others that have a piece.
+func (d *Daemon) getPieceAvailability(p params) (any, error) {
+	count := 0
+	for _, other := range d.net.sessions(d) {
+		if d.joined(other, p.str(0)) && other.torrents[p.str(0)].pieces[p.int(1)] != nil {
+			count++
+		}
+	}
+	return count, nil
+}
+
 // dhtPutCall says nothing of what other nodes refuse, nor of a put without a session.
 func (d *Daemon) dhtPutCall(p params) (any, error) {
 	key, signer := dhtKey{p.str(0), p.str(1), p.str(2)}, p.str(4)

@@ -20,6 +20,11 @@ var methods = map[string]method{
 	"getnumpieces":  {counts: []int{1, 2}, types: "sa", run: (*Daemon).getNumPieces, help: "getnumpieces <username> '[username1,username2,...]'"},
 	"torrentstatus": {counts: []int{1}, types: "s", run: (*Daemon).torrentStatus, help: "torrentstatus <username>\nreport torrent status"},
 
+	"getpieceavailability": {
+		counts: []int{2}, types: "si", run: (*Daemon).getPieceAvailability,
+		help: "getpieceavailability <username> <k>\nGet piece availability (number of peers that have it)",
+	},
+
 	"newpostmsg": {
 		counts: []int{3, 5}, types: "sissi", unlock: true, run: (*Daemon).newPostMsg,
 		help: "newpostmsg <username> <k> <msg> [reply_n] [reply_k]\nPost a new message to swarm",
