@@ -133,6 +133,12 @@ func (c *Client) DirectMessages(ctx context.Context, user string, count int, ran
 	return lists, err
 }
 
+// RescanDirectMessages has all pieces that are here listed again for user, those that came while the wallet was locked among them.
+// Of messages that share their second some are then listed more than once.
+func (c *Client) RescanDirectMessages(ctx context.Context, user string) error {
+	return c.call(ctx, nil, "rescandirectmsgs", user)
+}
+
 // Posts returns the newest count posts of all ranges together, of the kinds in allowed and with all of required: the newest second
 // first, and inside a second by k. The daemon may put a promoted post before them.
 func (c *Client) Posts(ctx context.Context, count int, allowed, required Flags, ranges ...Range) ([]Post, error) {

@@ -1,0 +1,273 @@
+package twister
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// pace is how often and how long the daemon is looked at and waited for.
+type pace struct {
+	retry  time.Duration // between looks while it is not ready
+	health time.Duration // between looks while it is; less than the ten seconds of its warm-up, so that no restart is missed
+	grace  time.Duration // how long it may take to read its user data once its session exists: up to 21 s were measured
+	settle time.Duration // how long it may take to get pieces back that it has lost
+	data   time.Duration // between looks at the size of its user data
+}
+
+func newPace(poll time.Duration) pace {
+	return pace{retry: poll, health: 5 * poll, grace: 22 * poll, settle: 60 * poll, data: time.Hour}
+}
+
+// daemon watches the twisterd that the transport drives: it brings user and daemon to where they can send and receive, and says
+// when they can.
+type daemon struct {
+	config Config
+	client *rpc.Client
+	status *status
+	k      func() int // the last that was persisted, -1 if none
+	log    *slog.Logger
+	pace   pace
+	cliff  int // bytes of user data to warn from on
+
+	wake chan struct{} // holds a token when a look is due at once
+	best atomic.Int64
+
+	start   startUp // of run alone, as is chain
+	chain   chainWatch
+	mu      sync.Mutex
+	session *session // nil while there is none
+	peers   bool     // somebody can get what is posted
+	changed chan struct{}
+}
+
+// session is a stretch of time in which the daemon is ready.
+type session struct {
+	ctx      context.Context // ends with it
+	end      context.CancelFunc
+	lastHave int // getlasthave of the own user when it began, -1 if none
+	have     int // the greatest since; of run alone
+}
+
+func newDaemon(c Config, client *rpc.Client, st *status, k func() int, log *slog.Logger) *daemon {
+	return &daemon{
+		config: c, client: client, status: st, k: k, log: log, pace: newPace(cmp.Or(c.Poll, time.Second)), cliff: warnUserData,
+		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "chain.json")}, start: startUp{sent: -1},
+	}
+}
+
+// run looks at the daemon until ctx ends, and begins and ends sessions.
+func (d *daemon) run(ctx context.Context) {
+	defer d.endSession()
+	if err := d.chain.load(); err != nil {
+		d.log.Warn("what was known of the block chain is lost", slog.Any("err", err))
+	}
+	for ctx.Err() == nil {
+		wait := d.pace.retry
+		if d.look(ctx) {
+			wait = d.pace.health
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-d.wake:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+// suspect has the daemon looked at once: a call failed in a way that may mean it is gone.
+func (d *daemon) suspect() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// height returns the best block known, 0 if none.
+func (d *daemon) height() int { return int(d.best.Load()) }
+
+// await returns the session as soon as there is one.
+func (d *daemon) await(ctx context.Context) (*session, error) { return d.awaitThat(ctx, false) }
+
+// awaitPeer is await for senders: it waits as well until another daemon can get what is posted, or nobody needs to.
+func (d *daemon) awaitPeer(ctx context.Context) (*session, error) { return d.awaitThat(ctx, true) }
+
+func (d *daemon) awaitThat(ctx context.Context, peers bool) (*session, error) {
+	for {
+		d.mu.Lock()
+		s, changed := d.session, d.changed
+		if peers && !d.peers {
+			s = nil
+		}
+		d.mu.Unlock()
+		switch {
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("twisterd is not ready: %w", ctx.Err())
+		case s != nil:
+			return s, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look reports whether the daemon is ready. Only run calls it.
+func (d *daemon) look(ctx context.Context) bool {
+	err := d.bringUp(ctx)
+	if ctx.Err() != nil {
+		return false
+	}
+	if err != nil {
+		d.endSession()
+		d.status.set(stateFor(err), err)
+		return false
+	}
+	trouble := d.chain.trouble(time.Now())
+	if trouble == nil && !d.hasPeers() {
+		trouble = fmt.Errorf("%w (of %s)", errNoPeer, d.config.User)
+	}
+	if trouble != nil && !d.start.oneBox {
+		d.status.set(transports.Stalled, trouble)
+		return true
+	}
+	d.status.set(transports.Up, errors.Join(trouble, d.start.warning()))
+	return true
+}
+
+// bringUp returns nil when a session is there.
+func (d *daemon) bringUp(ctx context.Context) error {
+	info, err := d.client.Info(ctx)
+	if err != nil {
+		d.start.lost()
+		if errors.Is(err, rpc.ErrUnreachable) {
+			return fmt.Errorf("%s: %w", d.client.URL(), rpc.ErrUnreachable)
+		}
+		return err
+	}
+	d.best.Store(int64(info.Blocks))
+	d.chain.see(info, time.Now())
+	switch {
+	case !info.HasSession():
+		d.start.lost()
+		return rpc.ErrWarmingUp
+	case info.PublicServer:
+		return rpc.ErrPublicServer
+	case info.Locked():
+		d.start.locked = true
+		return rpc.ErrWalletLocked
+	}
+	if d.session != nil {
+		return d.check(ctx)
+	}
+	have, err := d.startUp(ctx)
+	if err == nil {
+		d.begin(ctx, have)
+	}
+	return err
+}
+
+// check returns an error when the daemon has lost what the session began with.
+func (d *daemon) check(ctx context.Context) error {
+	if err := d.follow(ctx); err != nil {
+		return err
+	}
+	have, err := d.lastHave(ctx)
+	if err != nil {
+		return err
+	}
+	if have < d.session.have {
+		return fmt.Errorf("%w: its last post was %d and is %d", errWentBack, d.session.have, have)
+	}
+	d.session.have = have
+	d.watchData(ctx)
+	return d.lookForPeers(ctx)
+}
+
+func (d *daemon) begin(ctx context.Context, have int) {
+	d.start.done(d.log)
+	s := &session{lastHave: have, have: have}
+	s.ctx, s.end = context.WithCancel(ctx)
+	d.status.connected()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.session = s
+	d.announce()
+}
+
+func (d *daemon) endSession() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.session != nil {
+		d.session.end()
+		d.session = nil
+		d.announce()
+	}
+}
+
+// announce wakes whoever waits. It is called under the lock.
+func (d *daemon) announce() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// lookForPeers notes whether anybody can get what is posted.
+func (d *daemon) lookForPeers(ctx context.Context) error {
+	torrent, _, err := d.client.TorrentStatus(ctx, d.config.User)
+	if err != nil {
+		return err
+	}
+	peers := torrent.Peers > 0 || d.start.oneBox
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.peers != peers {
+		d.peers = peers
+		d.announce()
+	}
+	return nil
+}
+
+func (d *daemon) hasPeers() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.peers
+}
+
+func (d *daemon) lastHave(ctx context.Context) (int, error) {
+	have, err := d.client.LastHave(ctx, d.config.User, d.config.User)
+	if err != nil {
+		return -1, err
+	}
+	if k, ok := have[d.config.User]; ok {
+		return k, nil
+	}
+	return -1, nil
+}
+
+var (
+	errNoPeer   = errors.New("no other daemon is connected to the torrent: what is sent waits until a peer's daemon comes")
+	errWentBack = errors.New("twisterd was killed and has lost its last posts")
+)
+
+// stateFor tells a daemon that is away from one that answers and does nothing.
+func stateFor(err error) transports.State {
+	for _, stalled := range []error{
+		rpc.ErrWalletLocked, rpc.ErrPublicServer, rpc.ErrNotConfirmed, rpc.ErrNoSuchUser, rpc.ErrNotInWallet, errFollowsNobody,
+	} {
+		if errors.Is(err, stalled) {
+			return transports.Stalled
+		}
+	}
+	return transports.Connecting
+}

@@ -1,0 +1,122 @@
+package twister
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// What twisterd suffers from without saying so.
+var (
+	errAlone = errors.New("twisterd has no peer of the block chain, so that torrents and DHT stand still: look at its network, or give it a peer (addnode)")
+	errStale = errors.New("no block for a day, so that torrents and DHT stand still: look whether twisterd still gets blocks")
+	errBlind = errors.New("twisterd is behind the block chain and is fetching blocks: wait")
+)
+
+// chainWatch notices when the block chain of the daemon stands still or falls back. The daemon tells no time of a block, so it
+// keeps on disk when the height was first seen.
+type chainWatch struct {
+	path  string
+	state chainState
+	info  rpc.Info
+}
+
+type chainState struct {
+	Height int       `json:"height"` // the greatest seen
+	Since  time.Time `json:"since"`
+}
+
+// staleAfter is the age of the newest block at which the daemon pauses its torrents.
+const staleAfter = 24 * time.Hour
+
+func statePath(c Config, name string) string { return filepath.Join(c.DataDir, name) }
+
+func (w *chainWatch) load() error { return loadState(w.path, &w.state) }
+
+// see takes what the daemon says. What cannot be kept is only a trouble that shows later after a restart.
+func (w *chainWatch) see(info rpc.Info, now time.Time) {
+	w.info = info
+	if info.Blocks > w.state.Height {
+		w.state = chainState{Height: info.Blocks, Since: now}
+		_ = saveState(w.path, w.state)
+	}
+}
+
+func (w *chainWatch) trouble(now time.Time) error {
+	switch {
+	case w.info.Connections == 0:
+		return errAlone
+	case w.info.Blocks < w.state.Height:
+		return fmt.Errorf("%w (it has %d of at least %d)", errBlind, w.info.Blocks, w.state.Height)
+	case now.Sub(w.state.Since) > staleAfter:
+		return errStale
+	}
+	return nil
+}
+
+const (
+	// maxUserData is the size in bytes above which twisterd does not read its user data at its next start.
+	maxUserData  = 8_000_000
+	warnUserData = 6_000_000
+
+	// messageOverhead is what a message takes in it beside its text: names, numbers and their markup.
+	messageOverhead = 75
+)
+
+// watchData estimates the size of the daemon's user data from the lists of messages, those of other users in the same wallet
+// with whom they follow included, every so often.
+func (d *daemon) watchData(ctx context.Context) {
+	if time.Since(d.start.measured) < d.pace.data {
+		return
+	}
+	size, err := d.userDataSize(ctx)
+	if err != nil {
+		d.log.Debug("size of the user data is unknown", slog.Any("err", err))
+		return
+	}
+	d.start.measured, d.start.data = time.Now(), nil
+	if size >= d.cliff {
+		d.start.data = fmt.Errorf("user_data of twisterd holds some %d bytes of direct messages; above %d it is not read at the next start, and the messages "+
+			"and whom the user follows are gone: stop twisterd cleanly, move its user_data away, and start it; weft follows again by itself", size, maxUserData)
+	}
+}
+
+func (d *daemon) userDataSize(ctx context.Context) (int, error) {
+	users, err := d.client.WalletUsers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	size := 0
+	for _, user := range users {
+		names, err := d.client.Following(ctx, user)
+		if err != nil {
+			return 0, err
+		}
+		n, err := d.messagesSize(ctx, user, names)
+		size += n
+		if err != nil {
+			return 0, err
+		}
+	}
+	return size, nil
+}
+
+func (d *daemon) messagesSize(ctx context.Context, user string, with []string) (int, error) {
+	size := 0
+	for _, name := range with { // one at a time, so that no answer is larger than one list
+		lists, err := d.client.DirectMessages(ctx, user, math.MaxInt32, rpc.Range{User: name})
+		if err != nil {
+			return 0, err
+		}
+		for _, m := range lists[name] {
+			size += len(m.Text) + messageOverhead
+		}
+	}
+	return size, nil
+}

@@ -1,0 +1,100 @@
+package twister
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// status is the transport's account of itself. Each change of state is logged once, and each trouble once until it is over.
+type status struct {
+	log      *slog.Logger
+	bytesOut atomic.Uint64
+	bytesIn  atomic.Uint64
+
+	mu       sync.Mutex
+	state    transports.State
+	since    time.Time
+	detail   string
+	warned   map[string]bool // details logged since the transport was well
+	connects uint64
+	lost     map[string]uint64
+}
+
+func newStatus(log *slog.Logger) *status {
+	return &status{
+		log: log, state: transports.Down, since: time.Now(), warned: map[string]bool{}, lost: map[string]uint64{},
+	}
+}
+
+// set changes the state. An error beside Up is a trouble that stops nothing yet.
+func (s *status) set(state transports.State, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	changed, was := s.state != state, s.detail
+	s.detail = ""
+	if err != nil {
+		s.detail = plain(err)
+	}
+	if changed {
+		s.state, s.since = state, time.Now()
+	}
+	switch {
+	case err != nil && (changed || !s.warned[s.detail]):
+		s.warned[s.detail] = true
+		s.log.Warn("twister "+string(state), slog.String("detail", s.detail))
+	case err == nil && (changed || was != ""):
+		s.log.Info("twister " + string(state))
+	}
+	if err == nil && state == transports.Up {
+		clear(s.warned)
+	}
+}
+
+// connected counts a session.
+func (s *status) connected() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connects++
+}
+
+// dropped counts n messages, or whatever reason names, that were not passed on.
+func (s *status) dropped(reason string, n int) {
+	if n <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost[reason] == 0 {
+		s.log.Warn("twister drops something; more of it is only counted", slog.String("reason", reason), slog.Int("count", n))
+	}
+	s.lost[reason] += uint64(n)
+}
+
+func (s *status) report() transports.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := transports.Report{
+		State: s.state, Since: s.since, Detail: s.detail, Reconnects: max(s.connects, 1) - 1,
+		BytesOut: s.bytesOut.Load(), BytesIn: s.bytesIn.Load(),
+	}
+	if len(s.lost) > 0 {
+		r.Dropped = maps.Clone(s.lost)
+	}
+	return r
+}
+
+// plain leaves out this side's address, which is another one at each attempt.
+func plain(err error) string {
+	if network, ok := errors.AsType[*net.OpError](err); ok && !errors.Is(err, rpc.ErrUnreachable) {
+		return network.Op + ": " + network.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,277 @@
+package twister
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// startUp is how far the daemon and the user have come on the way to a session.
+type startUp struct {
+	said      map[string]bool // steps that are logged
+	warming   bool            // the daemon was seen without a session, so that it may not have read its user data yet
+	locked    bool            // the wallet was: what came meanwhile is not listed
+	begun     time.Time       // when the session of the daemon was first seen
+	oneBox    bool            // all peers have their keys in the same wallet, and need no torrent
+	confirmed int             // the height at which a user was found who had been waited for; 0 if none was
+	sent      int             // the height at which the registration was last sent, -1 if never
+	strangers []string        // peers that cannot be followed
+	data      error           // what is to be said of the user data
+	measured  time.Time
+}
+
+var errFollowsNobody = errors.New("user does not follow himself")
+
+// lost is called while the daemon is away or has no session: all has to be looked at again.
+func (s *startUp) lost() {
+	s.said, s.warming, s.begun, s.sent = nil, true, time.Time{}, -1
+}
+
+// done is called when a session begins.
+func (s *startUp) done(log *slog.Logger) {
+	log.Info("twisterd is ready")
+	s.said, s.warming, s.begun, s.sent, s.confirmed = nil, false, time.Time{}, -1, 0
+}
+
+// warning is what is wrong and stops nothing.
+func (s *startUp) warning() error {
+	if len(s.strangers) == 0 {
+		return s.data
+	}
+	return errors.Join(fmt.Errorf("not followed, for the block chain does not have them (yet): %s", strings.Join(s.strangers, ", ")), s.data)
+}
+
+// step logs what is done now, once.
+func (d *daemon) step(text string, args ...any) {
+	if d.start.said == nil {
+		d.start.said = map[string]bool{}
+	}
+	if !d.start.said[text] {
+		d.start.said[text] = true
+		d.log.Info(text, args...)
+	}
+}
+
+// startUp takes the steps that are possible now. Its error says what it waits for; nil means that all are taken, and comes with the
+// last k of the user.
+func (d *daemon) startUp(ctx context.Context) (lastHave int, err error) {
+	if d.start.begun.IsZero() {
+		d.start.begun = time.Now()
+	}
+	d.step("checking user", slog.String("user", d.config.User), slog.Int("height", d.height()))
+	if err := d.checkUser(ctx); err != nil {
+		return -1, err
+	}
+	if err := d.rescan(ctx); err != nil {
+		return -1, err
+	}
+	d.step("checking whom the user follows", slog.String("want", strings.Join(d.wanted(), ", ")))
+	if err := d.follow(ctx); err != nil {
+		return -1, err
+	}
+	have, err := d.learnK(ctx)
+	if err != nil {
+		return -1, err
+	}
+	d.watchData(ctx)
+	return have, d.lookForPeers(ctx)
+}
+
+// checkUser returns nil when the user is confirmed and his key is here.
+func (d *daemon) checkUser(ctx context.Context) error {
+	user := d.config.User
+	wallet, err := d.client.WalletUsers(ctx)
+	if err != nil {
+		return err
+	}
+	d.start.oneBox = len(d.config.Peers) > 0
+	for _, peer := range d.config.Peers {
+		d.start.oneBox = d.start.oneBox && slices.Contains(wallet, peer)
+	}
+	here := slices.Contains(wallet, user)
+	_, err = d.client.UserID(ctx, user)
+	switch {
+	case err != nil && !errors.Is(err, rpc.ErrNoSuchUser):
+		return err
+	case err == nil && !here:
+		return fmt.Errorf("user %s: %w", user, rpc.ErrNotInWallet)
+	case err == nil:
+		return d.awaitNextBlock(ctx)
+	case !d.config.Register && !here:
+		return fmt.Errorf("user %s: %w; register: true has weft register it; a daemon that is still fetching blocks (it has %d) may not know it yet",
+			user, rpc.ErrNoSuchUser, d.height())
+	}
+	return d.register(ctx, here)
+}
+
+// register takes the next step to a confirmed user. The transaction is sent again with each block, for a daemon that was restarted
+// has forgotten it.
+func (d *daemon) register(ctx context.Context, here bool) error {
+	user := d.config.User
+	if !here {
+		d.step("making a key for the user", slog.String("user", user))
+		if err := d.client.CreateWalletUser(ctx, user); err != nil && !errors.Is(err, rpc.ErrUserExists) {
+			return fmt.Errorf("register %s: %w", user, err)
+		}
+	}
+	waiting := fmt.Errorf("user %s: %w", user, rpc.ErrNotConfirmed)
+	d.start.confirmed = -1
+	switch {
+	case !d.config.Register:
+		return fmt.Errorf("%w; register: true has weft send the registration", waiting)
+	case d.start.sent == d.height():
+		return waiting
+	}
+	d.step("registering the user", slog.String("user", user))
+	_, err := d.client.SendNewUserTransaction(ctx, user)
+	if err != nil && !errors.Is(err, rpc.ErrRejected) && !errors.Is(err, rpc.ErrNameTaken) {
+		return fmt.Errorf("register %s: %w", user, err)
+	}
+	d.log.Info("waiting for a block that confirms the user", slog.Int("height", d.height()))
+	d.start.sent = d.height()
+	return waiting
+}
+
+// awaitNextBlock has a user who was just confirmed wait: posts are signed as of the block before the newest.
+func (d *daemon) awaitNextBlock(ctx context.Context) error {
+	if d.start.confirmed == 0 {
+		return nil
+	}
+	height, err := d.client.BlockCount(ctx)
+	if err != nil {
+		return err
+	}
+	if d.start.confirmed < 0 {
+		d.start.confirmed = height
+		d.log.Info("the user is confirmed; waiting for one more block", slog.Int("height", height))
+	}
+	if height <= d.start.confirmed {
+		return fmt.Errorf("user %s: %w", d.config.User, rpc.ErrNotConfirmed)
+	}
+	return nil
+}
+
+// rescan lists what came while the wallet was locked.
+func (d *daemon) rescan(ctx context.Context) error {
+	if !d.start.locked {
+		return nil
+	}
+	d.step("looking for messages that came while the wallet was locked")
+	if err := d.client.RescanDirectMessages(ctx, d.config.User); err != nil {
+		return err
+	}
+	d.start.locked = false
+	return nil
+}
+
+// wanted are whom the user has to follow.
+func (d *daemon) wanted() []string {
+	return append([]string{d.config.User}, slices.DeleteFunc(slices.Clone(d.config.Peers), func(peer string) bool {
+		return peer == d.config.User
+	})...)
+}
+
+// follow makes up for what is missing in the list of whom the user follows, or says how to.
+func (d *daemon) follow(ctx context.Context) error {
+	missing, err := d.missing(ctx)
+	if err != nil || len(missing) == 0 {
+		d.start.strangers = nil
+		return err
+	}
+	self := missing[0] == d.config.User
+	if self && d.start.warming && time.Since(d.start.begun) < d.pace.grace {
+		return fmt.Errorf("%w: it has not read its user data", rpc.ErrWarmingUp)
+	}
+	if self && d.session != nil {
+		return fmt.Errorf("%w: %w", errWentBack, errFollowsNobody)
+	}
+	if d.config.Follow == "check" {
+		return d.adviseFollow(missing, self)
+	}
+	if err := d.client.Follow(ctx, d.config.User, missing...); err != nil {
+		return err
+	}
+	still, err := d.missing(ctx)
+	if err != nil {
+		return err
+	}
+	if len(still) > 0 && still[0] == d.config.User {
+		return fmt.Errorf("%w: it takes no one to follow yet", rpc.ErrWarmingUp)
+	}
+	if added := slices.DeleteFunc(missing, func(name string) bool { return slices.Contains(still, name) }); len(added) > 0 {
+		d.log.Info("following", slog.String("users", strings.Join(added, ", ")))
+	}
+	d.start.strangers = still
+	return nil
+}
+
+// missing returns whom the user should follow and does not; himself first.
+func (d *daemon) missing(ctx context.Context) ([]string, error) {
+	names, err := d.client.Following(ctx, d.config.User)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(d.wanted(), func(name string) bool { return slices.Contains(names, name) }), nil
+}
+
+// adviseFollow says how to follow. Without following himself the user has no torrent after a restart: there is nothing to wait for.
+func (d *daemon) adviseFollow(missing []string, self bool) error {
+	advice := fmt.Sprintf(`twisterd follow %s '["%s"]'`, d.config.User, strings.Join(missing, `","`))
+	if self {
+		return fmt.Errorf("%w: run %s, or set follow: auto", errFollowsNobody, advice)
+	}
+	d.step("not all peers are followed: what they send does not arrive", slog.String("run", advice))
+	d.start.strangers = missing
+	return nil
+}
+
+// learnK returns the last k of the user that the daemon or the DHT knows. While the daemon lacks some that were used it may be
+// getting them back, and is waited for; those that reached no other daemon it never will.
+func (d *daemon) learnK(ctx context.Context) (int, error) {
+	have, err := d.lastHave(ctx)
+	if err != nil {
+		return -1, err
+	}
+	own := d.k()
+	switch {
+	case own < 0 && have < 0:
+		return d.publicK(ctx)
+	case have >= own:
+		return have, nil
+	}
+	torrent, _, err := d.client.TorrentStatus(ctx, d.config.User)
+	if err != nil {
+		return -1, err
+	}
+	if !torrent.CaughtUp() && time.Since(d.start.begun) < d.pace.settle {
+		d.step("waiting for the daemon to get back what it had", slog.Int("has", have), slog.Int("had", own))
+		return -1, fmt.Errorf("%w: its last post is %d where %d was used", rpc.ErrWarmingUp, have, own)
+	}
+	d.log.Warn("twisterd lacks posts that were used; going on behind them", slog.Int("has", have), slog.Int("used", own))
+	return have, nil
+}
+
+// publicK looks in the DHT for the last public post of a user of whom nothing is known here. It saves a user whose node lost its
+// data from using a k again.
+func (d *daemon) publicK(ctx context.Context) (int, error) {
+	entries, err := d.client.DHTGet(ctx, d.config.User, "status", rpc.Single, dhtWait)
+	if err != nil {
+		return -1, err
+	}
+	last := -1
+	for _, entry := range entries {
+		if entry.Signer == d.config.User {
+			last = max(last, entry.Seq)
+		}
+	}
+	return last, nil
+}
+
+// dhtWait bounds a look into the DHT: a value that is there was found in a tenth of a second.
+const dhtWait = 2 * time.Second
