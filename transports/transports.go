@@ -78,6 +78,16 @@ const (
 	MetaPacketID = "mqtt_packet_id"
 )
 
+// Keys of the metadata of a frame.
+const (
+	// MetaPriority is what a publisher may set on a frame: a decimal integer, 0 when it is absent. A transport on which sending is
+	// scarce sends frames of a higher priority first; others ignore it.
+	MetaPriority = "weft_priority"
+	// MetaFrom is what a subscriber may find on a frame: the sender's name on the transport, where the network itself has proven
+	// it. It says who handed the frame to the network, not who made it.
+	MetaFrom = "weft_from"
+)
+
 // MaxPayloader is a transport that bounds the size of a frame.
 type MaxPayloader interface {
 	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known.
