@@ -78,12 +78,14 @@ const (
 	MetaPacketID = "mqtt_packet_id"
 )
 
-// Keys of the metadata that a message carries between the pipeline and a transport.
+// Keys of the metadata of a frame.
 const (
-	// MetaFrom is the sender's name on the transport, on a message from a subscription of a network that has authenticated it.
-	MetaFrom = "weft_from"
-	// MetaPriority says, in decimal, who goes first where the network is short: the greater number. Absent is 0.
+	// MetaPriority is what a publisher may set on a frame: a decimal integer, 0 when it is absent. A transport on which sending is
+	// scarce sends frames of a higher priority first; others ignore it.
 	MetaPriority = "weft_priority"
+	// MetaFrom is what a subscriber may find on a frame: the sender's name on the transport, where the network itself has proven
+	// it. It says who handed the frame to the network, not who made it.
+	MetaFrom = "weft_from"
 )
 
 // Bare is a transport that carries single messages instead of frames to some Publish topics.

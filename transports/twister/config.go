@@ -1,6 +1,13 @@
 package twister
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
 
 // Config says which daemon the node talks to, as which user, and how it spends that user's posts.
 type Config struct {
@@ -31,4 +38,100 @@ type Config struct {
 	Node    string   `yaml:"-"` // this node's name
 	Peers   []string `yaml:"-"` // the users of the node's peers
 	DataDir string   `yaml:"-"` // where k, positions and caches are kept; of this transport alone
+}
+
+// Values of Config.Follow, Format and Receipts.
+const (
+	followAuto  = "auto"
+	followCheck = "check"
+
+	formatWeft = "weft"
+	formatSeed = "seed"
+
+	receiptsOn  = "on"
+	receiptsOff = "off"
+)
+
+// SetDefaults fills in what was left out.
+func (c *Config) SetDefaults() {
+	setDefault(&c.Follow, followAuto)
+	setDefault(&c.ProfileField, "mqtt_topics")
+	setDefault(&c.ProfilePoll, time.Minute)
+	setDefault(&c.Format, formatWeft)
+	if c.Format == formatSeed {
+		setDefault(&c.Receipts, receiptsOff)
+	}
+	setDefault(&c.Receipts, receiptsOn)
+	setDefault(&c.ReceiptDelay, 10*time.Second)
+	setDefault(&c.ResendAfter, 10*time.Minute)
+	setDefault(&c.Poll, time.Second)
+	setDefault(&c.Margin, 10)
+}
+
+func setDefault[T comparable](to *T, value T) {
+	var zero T
+	if *to == zero {
+		*to = value
+	}
+}
+
+// maxMargin is far beyond what any lag of a chain needs.
+const maxMargin = 10_000
+
+// Validate reports everything that is wrong with the configuration's own keys, without connecting or opening a file. It never shows
+// the password.
+func (c *Config) Validate() error {
+	var errs []error
+	if _, err := rpc.New(rpc.Config{URL: c.URL}); err != nil {
+		errs = append(errs, fmt.Errorf("url: %w", err))
+	}
+	if !rpc.ValidName(c.User) {
+		errs = append(errs, fmt.Errorf("user: %q: %w", c.User, rpc.ErrBadName))
+	}
+	if c.ProfileField == "" {
+		errs = append(errs, errors.New("profile_field: no key; give one, such as mqtt_topics"))
+	}
+	for _, word := range []struct {
+		key, value string
+		want       [2]string
+	}{
+		{"follow", c.Follow, [2]string{followAuto, followCheck}},
+		{"format", c.Format, [2]string{formatWeft, formatSeed}},
+		{"receipts", c.Receipts, [2]string{receiptsOn, receiptsOff}},
+	} {
+		if !slices.Contains(word.want[:], word.value) {
+			errs = append(errs, fmt.Errorf("%s: %q is neither %s nor %s", word.key, word.value, word.want[0], word.want[1]))
+		}
+	}
+	if c.Format == formatSeed && c.Receipts == receiptsOn {
+		errs = append(errs, errors.New("receipts: the seed's format knows none; use off, or format weft"))
+	}
+	for _, period := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"profile_poll", c.ProfilePoll}, {"receipt_delay", c.ReceiptDelay}, {"resend_after", c.ResendAfter}, {"poll", c.Poll},
+	} {
+		if period.value < 0 {
+			errs = append(errs, fmt.Errorf("%s: %v is negative", period.key, period.value))
+		}
+	}
+	if c.Margin < 0 || c.Margin > maxMargin {
+		errs = append(errs, fmt.Errorf("margin: %d is not in 0 to %d", c.Margin, maxMargin))
+	}
+	return errors.Join(errs...)
+}
+
+// validatePeers reports what is wrong with what the node itself fills in.
+func (c *Config) validatePeers() error {
+	var errs []error
+	for _, peer := range c.Peers {
+		if !rpc.ValidName(peer) {
+			errs = append(errs, fmt.Errorf("peer %q: %w", peer, rpc.ErrBadName))
+		}
+	}
+	if c.DataDir == "" {
+		errs = append(errs, errors.New("no folder to keep the transport's state in"))
+	}
+	return errors.Join(errs...)
 }

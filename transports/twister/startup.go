@@ -191,7 +191,7 @@ func (d *daemon) follow(ctx context.Context) error {
 	if self && d.session != nil {
 		return fmt.Errorf("%w: %w", errWentBack, errFollowsNobody)
 	}
-	if d.config.Follow == "check" {
+	if d.config.Follow == followCheck {
 		return d.adviseFollow(missing, self)
 	}
 	if err := d.client.Follow(ctx, d.config.User, missing...); err != nil {

@@ -1,0 +1,274 @@
+package twister
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+)
+
+// A direct message of Weft is the prefix and a header with data behind it, as text of seven bits a byte:
+//
+//	flags    1 byte
+//	k        uvarint: the post's own, so that no two texts are alike
+//	receipt  if hasReceipt: epoch, 4 bytes; number, uvarint
+//	view     if hasView: seen, uvarint; count, uvarint; then for each frame its distance from the one before it, uvarint, the
+//	         length of a bit map, uvarint (0: all of it is there), and that bit map
+//	piece    if hasPiece: epoch, 4 bytes; number, uvarint; back, uvarint; unless isWhole index and count less one, uvarints;
+//	         and the rest is data
+//
+// The epoch counts the sender's starts. Inside of one, frames are numbered per recipient from 1 on.
+const piecePrefix = "w1:"
+
+// Flags of the header. A reader refuses others: they are of a version that it does not know.
+const (
+	hasReceipt   = 1 << iota // takes back what the recipient has sent
+	hasView                  // of the receipt: also says what is here of the frames that it does not cover
+	hasPiece                 // brings a piece of a frame
+	isWhole                  // of the piece: it is the only one
+	unreceipted              // of the piece: the sender waits for no receipt
+	lastFlag     = unreceipted
+	knownFlags   = 2*lastFlag - 1
+	plainReceipt = hasReceipt
+	fullReceipt  = hasReceipt | hasView
+)
+
+const (
+	// maxText is the length in bytes of the longest direct message that passes between any users at any k (contract, section 3).
+	maxText = 1677
+
+	// maxHeader is the longest header of a piece, with a receipt without a view: flags, k, receipt, piece.
+	maxHeader = 1 + 4 + 4 + 4 + 4 + 4 + 2 + 2 + 2
+
+	// maxNumber is the highest k, and the highest number of a frame: uvarints of four bytes.
+	maxNumber = 1<<28 - 1
+
+	// MaxPayload is the largest frame in bytes.
+	MaxPayload = 256 << 10
+)
+
+// pieceSize is how much of a frame each piece but the last carries: 1437 bytes, 86 % of the message.
+var pieceSize = bytesIn(maxText-len(piecePrefix)) - maxHeader
+
+// maxPieces is how many the largest frame is cut into.
+var maxPieces = (MaxPayload + pieceSize - 1) / pieceSize
+
+// maxAhead bounds how many frames are under way to one recipient, and so how far ahead of what is complete a recipient looks.
+const maxAhead = 32
+
+var errMalformed = errors.New("malformed message")
+
+// piece is a part of a frame.
+type piece struct {
+	epoch       uint32
+	number      int // of the frame, from 1 on
+	back        int // how far before number the first frame is that the sender still waits for a receipt of
+	index       int
+	count       int
+	unreceipted bool
+	data        []byte
+}
+
+// receipt says which frames were taken: all of an epoch up to a number.
+type receipt struct {
+	epoch  uint32
+	number int
+	view   *view
+}
+
+// view is what is here of the frames after the number of a receipt.
+type view struct {
+	seen   int // the highest k that has come
+	frames []partial
+}
+
+// partial is what is here of one frame. A nil have stands for all of it; else its bits are the pieces, from the lowest bit of the
+// first byte on.
+type partial struct {
+	number int
+	have   []byte
+}
+
+func (p partial) has(index int) bool {
+	return p.have == nil || index/8 < len(p.have) && p.have[index/8]>>(index%8)&1 == 1
+}
+
+// header is a direct message of Weft, parsed.
+type header struct {
+	k       int
+	receipt *receipt
+	piece   *piece
+}
+
+// text returns the direct message.
+func (h *header) text() string {
+	flags := byte(0)
+	data := binary.AppendUvarint([]byte{0}, uint64(h.k))
+	if r := h.receipt; r != nil {
+		flags |= plainReceipt
+		data = binary.AppendUvarint(binary.BigEndian.AppendUint32(data, r.epoch), uint64(r.number))
+		if r.view != nil {
+			flags |= hasView
+			data = r.view.append(data, r.number)
+		}
+	}
+	if p := h.piece; p != nil {
+		flags |= hasPiece
+		data = binary.AppendUvarint(binary.BigEndian.AppendUint32(data, p.epoch), uint64(p.number))
+		data = binary.AppendUvarint(data, uint64(p.back))
+		if p.count == 1 {
+			flags |= isWhole
+		} else {
+			data = binary.AppendUvarint(binary.AppendUvarint(data, uint64(p.index)), uint64(p.count-1))
+		}
+		if p.unreceipted {
+			flags |= unreceipted
+		}
+		data = append(data, p.data...)
+	}
+	data[0] = flags
+	return string(appendText([]byte(piecePrefix), data))
+}
+
+// maxView bounds a view in bytes: it goes without a piece.
+const maxView = 1024
+
+// append appends the frames of the view that have room.
+func (v *view) append(data []byte, number int) []byte {
+	var list []byte
+	count := 0
+	for _, f := range v.frames {
+		if len(list)+len(f.have)+8 > maxView {
+			break
+		}
+		list = binary.AppendUvarint(list, uint64(f.number-number))
+		list = append(binary.AppendUvarint(list, uint64(len(f.have))), f.have...)
+		number = f.number
+		count++
+	}
+	data = binary.AppendUvarint(data, uint64(v.seen))
+	return append(binary.AppendUvarint(data, uint64(count)), list...)
+}
+
+// isPiece reports whether a text claims to be of Weft.
+func isPiece(text string) bool { return strings.HasPrefix(text, piecePrefix) }
+
+// parsePiece parses what header.text makes, and takes nothing else.
+func parsePiece(text string) (*header, error) {
+	packed, ok := strings.CutPrefix(text, piecePrefix)
+	if !ok || len(text) > maxText {
+		return nil, errMalformed
+	}
+	data, err := parseText(packed)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	r := reader{rest: data}
+	flags := r.byte()
+	h := &header{k: r.number(maxNumber)}
+	if flags&hasReceipt != 0 {
+		h.receipt = r.receipt(flags)
+	}
+	if flags&hasPiece != 0 {
+		h.piece = r.piece(flags)
+	}
+	switch {
+	case r.bad, len(r.rest) > 0, flags&(hasReceipt|hasPiece) == 0, flags&^knownFlags != 0,
+		flags&hasView != 0 && flags&hasReceipt == 0, flags&(isWhole|unreceipted) != 0 && flags&hasPiece == 0:
+		return nil, errMalformed
+	}
+	return h, nil
+}
+
+// reader takes a header apart. What is missing or out of bounds makes it bad, and all that follows zero.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) fail() int {
+	r.bad, r.rest = true, nil
+	return 0
+}
+
+func (r *reader) bytes(n int) []byte {
+	if n > len(r.rest) {
+		r.fail()
+		return nil
+	}
+	taken := r.rest[:n:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+func (r *reader) byte() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) epoch() uint32 {
+	if b := r.bytes(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
+// number reads a uvarint in its shortest form.
+func (r *reader) number(most int) int {
+	n, size := binary.Uvarint(r.rest)
+	if size <= 0 || n > uint64(min(most, math.MaxInt32)) || size > 1 && r.rest[size-1] == 0 {
+		return r.fail()
+	}
+	r.rest = r.rest[size:]
+	return int(n)
+}
+
+func (r *reader) receipt(flags byte) *receipt {
+	got := &receipt{epoch: r.epoch(), number: r.number(maxNumber)}
+	if flags&hasView == 0 {
+		return got
+	}
+	got.view = &view{seen: r.number(maxNumber)}
+	number := got.number
+	for range r.number(maxAhead) {
+		f := partial{number: number + r.number(maxAhead)}
+		if size := r.number((maxPieces + 7) / 8); size > 0 {
+			f.have = r.bytes(size)
+		}
+		if f.number == number {
+			r.fail()
+		}
+		number = f.number
+		got.view.frames = append(got.view.frames, f)
+	}
+	return got
+}
+
+func (r *reader) piece(flags byte) *piece {
+	p := &piece{epoch: r.epoch(), number: r.number(maxNumber), back: r.number(2 * maxAhead), count: 1, unreceipted: flags&unreceipted != 0}
+	if flags&isWhole == 0 {
+		p.index, p.count = r.number(maxPieces-1), 1+r.number(maxPieces-1)
+		if p.count == 1 {
+			r.fail()
+		}
+	}
+	p.data = r.rest
+	r.rest = nil
+	last := p.index == p.count-1
+	if p.number < 1 || p.back >= p.number || p.index >= p.count || len(p.data) > pieceSize || !last && len(p.data) != pieceSize ||
+		last && p.count > 1 && len(p.data) == 0 || p.index*pieceSize+len(p.data) > MaxPayload {
+		r.fail()
+	}
+	return p
+}
+
+// piecesOf returns how many pieces a frame is cut into.
+func piecesOf(frame []byte) int { return max(1, (len(frame)+pieceSize-1)/pieceSize) }
+
+// pieceOf returns the data of one piece.
+func pieceOf(frame []byte, index int) []byte {
+	return frame[index*pieceSize : min(len(frame), (index+1)*pieceSize)]
+}

@@ -1,0 +1,362 @@
+package twister
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// post is what the poster sends.
+type post struct {
+	to string // empty: a public post
+	// text returns what to send as the post k, and is called for each attempt. An empty text says that there is nothing to send
+	// any more: the post is left out, and that is no error.
+	text     func(k int) string
+	priority int
+}
+
+// The poster reserves ks on disk before it uses them: one at a time while it posts seldom, and up to maxStride when it posts all the
+// time. A crash wastes what was reserved and not used; a close does not.
+const (
+	maxStride    = 16
+	strideWithin = time.Second
+
+	minRetry = 100 * time.Millisecond // after a call that failed; doubles
+	maxRetry = time.Minute
+)
+
+// poster owns the user's k: it is the only one that posts for him. Of what waits, the highest priority goes first, and of that what
+// waits longest.
+type poster struct {
+	config Config
+	client *rpc.Client
+	daemon *daemon
+	log    *slog.Logger
+	path   string
+	wake   chan struct{}
+
+	mu       sync.Mutex // guards all that follows
+	queue    queue
+	next     int // the k that is used next
+	reserved int // ks below are reserved on disk
+	stride   int
+	at       time.Time // of the last reservation
+	kept     posterState
+	funds    budget
+}
+
+// posterState is what the poster keeps on disk.
+type posterState struct {
+	Next   int    `json:"next"` // no k from here on was ever used
+	Bounds bounds `json:"registered"`
+}
+
+// newPoster reads what the last one kept.
+func newPoster(c Config, client *rpc.Client, log *slog.Logger) (*poster, error) {
+	p := &poster{
+		config: c, client: client, log: log, path: filepath.Join(c.DataDir, "poster.json"), wake: make(chan struct{}, 1),
+		funds: budget{margin: c.Margin},
+	}
+	if err := loadState(p.path, &p.kept); err != nil {
+		return nil, err
+	}
+	if p.kept.Next < 0 || p.kept.Next > math.MaxInt32 {
+		return nil, fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
+	}
+	p.next, p.reserved = p.kept.Next, p.kept.Next
+	p.funds.bounds = p.kept.Bounds
+	return p, nil
+}
+
+// last returns the last k that may have been used, -1 if none.
+func (p *poster) last() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next - 1
+}
+
+// budget returns what the user may post.
+func (p *poster) budget() Budget {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.funds.report(p.next)
+}
+
+// registered takes in the height at which this node has registered the user.
+func (p *poster) registered(height int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.funds.registered(height)
+}
+
+// post sends a post and returns its k as soon as the daemon has taken it, or -1 where it was left out. It waits for a session, for the budget and for what
+// goes first. When ctx ends while it is being sent it may still go out. An error of the post itself (an unknown recipient, a text
+// that is too long) is returned at once; what is wrong with the daemon is waited for, and told when ctx ends.
+func (p *poster) post(ctx context.Context, m post) (int, error) {
+	type outcome struct {
+		k   int
+		err error
+	}
+	done := make(chan outcome, 1)
+	w := p.enqueue(ctx, m, func(k int, err error) { done <- outcome{k, err} })
+	select {
+	case o := <-done:
+		return o.k, o.err
+	case <-ctx.Done():
+		return -1, w.ended(ctx)
+	}
+}
+
+// waiting is a post in the queue.
+type waiting struct {
+	post
+	ctx  context.Context
+	done func(k int, err error)
+
+	mu  sync.Mutex
+	why error // of the last attempt
+}
+
+// enqueue has a post sent, and calls done once from the goroutine of run: with its k, or with -1 and why it was not sent, or with -1
+// and nil where its text was empty. After run has ended it is never called.
+func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error)) *waiting {
+	w := &waiting{post: m, ctx: ctx, done: done}
+	p.mu.Lock()
+	p.queue.push(w)
+	p.mu.Unlock()
+	p.stir()
+	return w
+}
+
+// ended is the error of a post whose context has ended.
+func (w *waiting) ended(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(ctx.Err(), w.why)
+}
+
+func (w *waiting) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.why = err
+}
+
+func (p *poster) stir() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run posts until ctx ends, and then keeps the exact k.
+func (p *poster) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		s, err := p.daemon.await(ctx)
+		if err != nil {
+			break
+		}
+		p.begin(s)
+		p.runIn(ctx, s)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.save(p.next); err != nil {
+		p.log.Error("twister posts are not accounted for", "error", err)
+	}
+}
+
+// begin takes the daemon's k where it is ahead: the user has posted by other means.
+func (p *poster) begin(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = max(p.next, s.lastHave+1)
+	p.funds.block(p.daemon.height(), time.Now())
+}
+
+// runIn posts until the session ends.
+func (p *poster) runIn(ctx context.Context, s *session) {
+	retry := minRetry
+	for ctx.Err() == nil && s.ctx.Err() == nil {
+		w, wait := p.pick()
+		if w == nil {
+			p.sleep(s.ctx, wait)
+			continue
+		}
+		if err := p.send(s.ctx, w); err == nil {
+			retry = minRetry
+			continue
+		}
+		p.daemon.suspect()
+		pause(s.ctx, retry)
+		retry = min(2*retry, maxRetry)
+	}
+}
+
+// sleep waits until something is queued, the budget may have changed, or ctx ends.
+func (p *poster) sleep(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-p.wake:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// pick takes the post that goes now out of the queue, or says how long to wait before looking again.
+func (p *poster) pick() (*waiting, time.Duration) {
+	p.mu.Lock()
+	var ended []*waiting
+	defer func() {
+		p.mu.Unlock()
+		for _, w := range ended {
+			w.done(-1, w.ended(w.ctx))
+		}
+	}()
+	p.funds.block(p.daemon.height(), time.Now())
+	wait := p.funds.wait(p.next, time.Now())
+	for {
+		w := p.queue.first()
+		switch {
+		case w == nil:
+			return nil, maxRetry
+		case w.ctx.Err() != nil:
+			ended = append(ended, p.queue.pop())
+		case wait < 0: // for a block, which nothing announces
+			w.failed(rpc.ErrBudgetSpent)
+			return nil, p.config.Poll
+		case wait > 0:
+			return nil, min(wait, p.config.Poll)
+		default:
+			return p.queue.pop(), 0
+		}
+	}
+}
+
+// send makes one attempt. An error is one of the daemon, and the post is in the queue again; what is the post's own fault, or the
+// budget's, is dealt with here.
+func (p *poster) send(ctx context.Context, w *waiting) error {
+	k, err := p.reserve()
+	if err != nil {
+		p.again(w, err)
+		return err
+	}
+	text := w.text(k)
+	if text == "" {
+		w.done(-1, nil)
+		return nil
+	}
+	height := p.daemon.height()
+	var sent rpc.Post
+	if w.to == "" {
+		sent, err = p.client.PublicPost(ctx, p.config.User, k, text)
+	} else {
+		sent, err = p.client.DirectMessage(ctx, p.config.User, k, w.to, text)
+	}
+	switch {
+	case err == nil:
+		p.accepted(k, sent.Height+1)
+		w.done(k, nil)
+		return nil
+	case errors.Is(err, rpc.ErrUnknownOutcome):
+		p.use(k)
+	case errors.Is(err, rpc.ErrBudgetSpent):
+		p.refused(k, height)
+		p.again(w, err)
+		return nil
+	case ofThePost(err):
+		w.done(-1, err)
+		return nil
+	}
+	p.again(w, err)
+	return err
+}
+
+// ofThePost reports whether no other post need fail as this one did.
+func ofThePost(err error) bool {
+	for _, its := range []error{rpc.ErrNoSuchUser, rpc.ErrNoSuchGroup, rpc.ErrTooLong, rpc.ErrInvalidText, rpc.ErrBadValue} {
+		if errors.Is(err, its) {
+			return true
+		}
+	}
+	return false
+}
+
+// again puts a post back at the head of its priority.
+func (p *poster) again(w *waiting, err error) {
+	w.failed(err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.unpop(w)
+}
+
+// reserve returns the next k once disk knows that it may have been used.
+func (p *poster) reserve() (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next < p.reserved {
+		return p.next, nil
+	}
+	now := time.Now()
+	if now.Sub(p.at) < strideWithin {
+		p.stride = min(2*p.stride, maxStride)
+	} else {
+		p.stride = 1
+	}
+	p.at = now
+	return p.next, p.save(p.next + p.stride)
+}
+
+// save is called under the lock.
+func (p *poster) save(next int) error {
+	state := posterState{next, p.funds.bounds}
+	if state == p.kept {
+		return nil
+	}
+	if err := saveState(p.path, state); err != nil {
+		return fmt.Errorf("reserve posts: %w", err)
+	}
+	p.kept, p.reserved = state, next
+	return nil
+}
+
+// use counts a k as used.
+func (p *poster) use(k int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = max(p.next, k+1)
+}
+
+func (p *poster) accepted(k, height int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next = max(p.next, k+1)
+	p.funds.block(height, time.Now())
+	p.funds.accept(height, k, time.Now())
+}
+
+func (p *poster) refused(k, height int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.funds.refusal != height {
+		p.log.Info("twister posts of this user are spent, waiting for blocks", "k", k, "height", height)
+	}
+	p.funds.refuse(height, k)
+}
+
+// pause waits for the delay or until ctx ends.
+func pause(ctx context.Context, delay time.Duration) {
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
