@@ -46,6 +46,7 @@ type daemon struct {
 	mu      sync.Mutex
 	session *session // nil while there is none
 	peers   bool     // somebody can get what is posted
+	oneBox  bool     // all peers have their keys in the same wallet, and need no torrent
 	changed chan struct{}
 }
 
@@ -231,8 +232,8 @@ func (d *daemon) lookForPeers(ctx context.Context) error {
 	peers := torrent.Peers > 0 || d.start.oneBox
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.peers != peers {
-		d.peers = peers
+	if d.peers != peers || d.oneBox != d.start.oneBox {
+		d.peers, d.oneBox = peers, d.start.oneBox
 		d.announce()
 	}
 	return nil
@@ -242,6 +243,13 @@ func (d *daemon) hasPeers() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.peers
+}
+
+// isOneBox reports whether all peers have their keys in the wallet of this daemon.
+func (d *daemon) isOneBox() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.oneBox
 }
 
 func (d *daemon) lastHave(ctx context.Context) (int, error) {

@@ -1,177 +1,167 @@
-package twister
+package twister_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
-	"net/http"
-	"strings"
+	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/twister"
 	"github.com/weft-relay/weft/transports/twister/rpc"
 	"github.com/weft-relay/weft/transports/twister/twistertest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const (
-	alice = "mqtt_alice"
-	bob   = "mqtt_bob"
-)
+// patience is how long a test waits for what must happen.
+const patience = 60 * time.Second
 
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
+// world is a network with one daemon a user, all of whom are registered.
+type world struct {
+	*twistertest.Network
+	users   []string
+	daemons map[string]*twistertest.Daemon
+	dirs    string
 }
 
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
+// blocks are mined before a test begins: enough for thousands of posts.
+const blocks = 3000
 
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
-func (b *logBuffer) count(text string) int { return strings.Count(b.String(), text) }
-
-// eventually polls until the claim holds.
-func eventually(t testing.TB, claim string, holds func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	for !holds() {
-		select {
-		case <-time.After(2 * time.Millisecond):
-		case <-deadline:
-			t.Fatalf("never: %s", claim)
-		}
-	}
-}
-
-func newNetwork(t testing.TB, opts twistertest.Options) *twistertest.Network {
+func newWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
 	t.Helper()
 	n, err := twistertest.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
-	return n
-}
-
-func newTwisterd(t testing.TB, n *twistertest.Network, name string) *twistertest.Daemon {
-	t.Helper()
-	d, err := n.Daemon(name)
-	require.NoError(t, err)
-	return d
-}
-
-// twoTwisterds are alice's and bob's, both registered with blocks enough for 200 posts; nobody follows anybody.
-func twoTwisterds(t testing.TB) (n *twistertest.Network, atAlice, atBob *twistertest.Daemon) {
-	t.Helper()
-	n = newNetwork(t, twistertest.Options{})
-	atAlice, atBob = newTwisterd(t, n, "a"), newTwisterd(t, n, "b")
-	require.NoError(t, atAlice.Register(alice))
-	require.NoError(t, atBob.Register(bob))
-	n.Mine(100)
-	return n, atAlice, atBob
-}
-
-// testConfig is for one of the two, impatient.
-func testConfig(t testing.TB, at *twistertest.Daemon, user string, peers ...string) Config {
-	return Config{
-		URL: at.URL(), User: user, Peers: peers, Follow: "auto", ProfileField: "mqtt_topics", Format: "weft",
-		Poll: 4 * time.Millisecond, ProfilePoll: 10 * time.Millisecond, DataDir: t.TempDir(),
+	w := &world{Network: n, users: users, daemons: map[string]*twistertest.Daemon{}, dirs: t.TempDir()}
+	for _, user := range users {
+		d, err := n.Daemon(user)
+		require.NoError(t, err)
+		require.Eventually(t, d.Ready, patience, time.Millisecond)
+		require.NoError(t, d.Register(user))
+		w.daemons[user] = d
 	}
-}
-
-func newClient(t testing.TB, at *twistertest.Daemon) *rpc.Client {
-	t.Helper()
-	client, err := rpc.New(rpc.Config{URL: at.URL()})
-	require.NoError(t, err)
-	return client
-}
-
-// watched is a daemon that runs as long as the test, or until stop.
-type watched struct {
-	*daemon
-	log  *logBuffer
-	stop func()
-}
-
-func watch(t testing.TB, at *twistertest.Daemon, c Config, change ...func(*daemon)) watched {
-	t.Helper()
-	client, err := rpc.New(rpc.Config{URL: c.URL})
-	require.NoError(t, err)
-	log := &logBuffer{}
-	logger := slog.New(slog.NewTextHandler(log, nil))
-	d := newDaemon(c, client, newStatus(logger), func() int { return -1 }, logger)
-	for _, f := range change {
-		f(d)
-	}
-	w := watched{daemon: d, log: log}
-	w.stop = spawn(t, d.run)
+	n.Mine(blocks)
 	return w
 }
 
-// spawn runs f until the test or stop ends it.
-func spawn(t testing.TB, f func(context.Context)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f(ctx) })
-	stop = sync.OnceFunc(func() { cancel(); running.Wait() })
-	t.Cleanup(stop)
-	return stop
+// config is quick, and has all other users as peers.
+func (w *world) config(user string) twister.Config {
+	return twister.Config{
+		URL: w.daemons[user].URL(), User: user, Node: user, Peers: slices.DeleteFunc(slices.Clone(w.users), func(u string) bool { return u == user }),
+		DataDir: filepath.Join(w.dirs, user), Poll: 3 * time.Millisecond, ReceiptDelay: 3 * time.Millisecond, ResendAfter: time.Second,
+	}
 }
 
-func (w watched) ready(t testing.TB) *session {
+// node starts a transport that ends with the test.
+func (w *world) node(t *testing.T, user string, change ...func(*twister.Config)) *twister.Transport {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	c := w.config(user)
+	for _, f := range change {
+		f(&c)
+	}
+	n, err := twister.New(c, quiet())
+	require.NoError(t, err)
+	require.NoError(t, n.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	return n
+}
+
+func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// posts returns how many posts of a user his daemon has.
+func (w *world) posts(t *testing.T, user string) []rpc.Post {
+	t.Helper()
+	client, err := rpc.New(rpc.Config{URL: w.daemons[user].URL()})
+	require.NoError(t, err)
+	posts, err := client.Posts(t.Context(), 1<<20, rpc.AllPosts, 0, rpc.Range{User: user})
+	require.NoError(t, err)
+	return slices.DeleteFunc(posts, rpc.Post.Promoted)
+}
+
+func frame(number int) *message.Message {
+	return message.NewMessage(fmt.Sprintf("frame-%d", number), fmt.Appendf(nil, "frame %d", number))
+}
+
+// send publishes a frame until it is taken, as a lane does.
+func send(ctx context.Context, n *twister.Transport, to string, m *message.Message) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		again := m.Copy()
+		again.SetContext(attempt)
+		err := n.Publish(transports.Direct(to), again)
+		cancel()
+		if err == nil || ctx.Err() != nil || transports.IsPermanent(err) {
+			return err
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func publish(t *testing.T, n *twister.Transport, to string, frames ...*message.Message) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s, err := w.await(ctx)
-	require.NoError(t, err, "%s", w.log)
-	return s
+	for _, m := range frames {
+		m.SetContext(ctx)
+	}
+	require.NoError(t, n.Publish(transports.Direct(to), frames...))
 }
 
-func (w watched) says(t testing.TB, state transports.State, detail string) {
+func subscribe(t *testing.T, n *twister.Transport) <-chan *message.Message {
 	t.Helper()
-	eventually(t, string(state)+": "+detail, func() bool {
-		r := w.status.report()
-		return r.State == state && strings.Contains(r.Detail, detail)
-	})
+	inbox, err := n.Subscribe(t.Context(), transports.Inbox)
+	require.NoError(t, err)
+	return inbox
 }
 
-func following(t testing.TB, at *twistertest.Daemon, user string) []string {
+func receive(t *testing.T, inbox <-chan *message.Message) *message.Message {
 	t.Helper()
-	names, err := newClient(t, at).Following(t.Context(), user)
-	require.NoError(t, err)
-	return names
+	select {
+	case m, ok := <-inbox:
+		require.True(t, ok, "channel closed")
+		return m
+	case <-time.After(patience):
+		require.FailNow(t, "no frame")
+	}
+	return nil
 }
 
-// raw makes a call that the transport never makes.
-func raw(t testing.TB, at *twistertest.Daemon, method string, params ...any) {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{"id": 1, "method": method, "params": params})
-	require.NoError(t, err)
-	resp, err := http.Post(at.URL(), "application/json", bytes.NewReader(body))
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	require.Equal(t, http.StatusOK, resp.StatusCode)
-	http.DefaultClient.CloseIdleConnections()
+// gather acknowledges what comes, until the subscription ends.
+type gather struct {
+	mu   sync.Mutex
+	got  []string
+	done chan struct{}
 }
 
-func unfollow(t testing.TB, at *twistertest.Daemon, user, name string) {
-	raw(t, at, "unfollow", user, []string{name})
+func gatherFrom(inbox <-chan *message.Message) *gather {
+	g := &gather{done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		for m := range inbox {
+			g.mu.Lock()
+			g.got = append(g.got, string(m.Payload))
+			g.mu.Unlock()
+			m.Ack()
+		}
+	}()
+	return g
 }
 
-func unlock(t testing.TB, at *twistertest.Daemon, passphrase string) {
-	raw(t, at, "walletpassphrase", passphrase, 1000)
+func (g *gather) all() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.got)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"path/filepath"
 	"sync"
 	"time"
@@ -41,6 +40,8 @@ type poster struct {
 	log    *slog.Logger
 	path   string
 	wake   chan struct{}
+	// begins is called from the goroutine of run at the beginning of each session, before anything is posted in it.
+	begins func(ctx context.Context)
 
 	mu       sync.Mutex // guards all that follows
 	queue    queue
@@ -50,6 +51,7 @@ type poster struct {
 	at       time.Time // of the last reservation
 	kept     posterState
 	funds    budget
+	why      error // of the last attempt, nil after one that succeeded
 }
 
 // posterState is what the poster keeps on disk.
@@ -58,21 +60,26 @@ type posterState struct {
 	Bounds bounds `json:"registered"`
 }
 
-// newPoster reads what the last one kept.
-func newPoster(c Config, client *rpc.Client, log *slog.Logger) (*poster, error) {
-	p := &poster{
+func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
+	return &poster{
 		config: c, client: client, log: log, path: filepath.Join(c.DataDir, "poster.json"), wake: make(chan struct{}, 1),
 		funds: budget{margin: c.Margin},
 	}
+}
+
+// load reads what the last one kept, before run.
+func (p *poster) load() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if err := loadState(p.path, &p.kept); err != nil {
-		return nil, err
+		return err
 	}
-	if p.kept.Next < 0 || p.kept.Next > math.MaxInt32 {
-		return nil, fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
+	if p.kept.Next < 0 || p.kept.Next > maxNumber {
+		return fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
 	}
 	p.next, p.reserved = p.kept.Next, p.kept.Next
 	p.funds.bounds = p.kept.Bounds
-	return p, nil
+	return nil
 }
 
 // last returns the last k that may have been used, -1 if none.
@@ -87,6 +94,13 @@ func (p *poster) budget() Budget {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.funds.report(p.next)
+}
+
+// trouble returns why nothing is posted, nil if nothing is wrong.
+func (p *poster) trouble() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.why
 }
 
 // registered takes in the height at which this node has registered the user.
@@ -163,11 +177,12 @@ func (p *poster) run(ctx context.Context) {
 			break
 		}
 		p.begin(s)
+		if p.begins != nil {
+			p.begins(s.ctx)
+		}
 		p.runIn(ctx, s)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.save(p.next); err != nil {
+	if err := p.save(p.last() + 1); err != nil {
 		p.log.Error("twister posts are not accounted for", "error", err)
 	}
 }
@@ -231,6 +246,7 @@ func (p *poster) pick() (*waiting, time.Duration) {
 			ended = append(ended, p.queue.pop())
 		case wait < 0: // for a block, which nothing announces
 			w.failed(rpc.ErrBudgetSpent)
+			p.why = rpc.ErrBudgetSpent
 			return nil, p.config.Poll
 		case wait > 0:
 			return nil, min(wait, p.config.Poll)
@@ -294,35 +310,43 @@ func (p *poster) again(w *waiting, err error) {
 	w.failed(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.why = err
 	p.queue.unpop(w)
 }
 
 // reserve returns the next k once disk knows that it may have been used.
 func (p *poster) reserve() (int, error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.next < p.reserved {
-		return p.next, nil
+	k, now := p.next, time.Now()
+	if k < p.reserved {
+		p.mu.Unlock()
+		return k, nil
 	}
-	now := time.Now()
 	if now.Sub(p.at) < strideWithin {
 		p.stride = min(2*p.stride, maxStride)
 	} else {
 		p.stride = 1
 	}
 	p.at = now
-	return p.next, p.save(p.next + p.stride)
+	upTo := k + p.stride
+	p.mu.Unlock()
+	return k, p.save(upTo)
 }
 
-// save is called under the lock.
+// save keeps that all ks below next may have been used. Only the goroutine of run calls it.
 func (p *poster) save(next int) error {
+	p.mu.Lock()
 	state := posterState{next, p.funds.bounds}
-	if state == p.kept {
+	same := state == p.kept
+	p.mu.Unlock()
+	if same {
 		return nil
 	}
 	if err := saveState(p.path, state); err != nil {
 		return fmt.Errorf("reserve posts: %w", err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.kept, p.reserved = state, next
 	return nil
 }
@@ -340,6 +364,7 @@ func (p *poster) accepted(k, height int) {
 	p.next = max(p.next, k+1)
 	p.funds.block(height, time.Now())
 	p.funds.accept(height, k, time.Now())
+	p.why = nil
 }
 
 func (p *poster) refused(k, height int) {

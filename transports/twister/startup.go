@@ -18,7 +18,7 @@ type startUp struct {
 	warming   bool            // the daemon was seen without a session, so that it may not have read its user data yet
 	locked    bool            // the wallet was: what came meanwhile is not listed
 	begun     time.Time       // when the session of the daemon was first seen
-	oneBox    bool            // all peers have their keys in the same wallet, and need no torrent
+	oneBox    bool            // as the daemon's
 	confirmed int             // the height at which a user was found who had been waited for; 0 if none was
 	sent      int             // the height at which the registration was last sent, -1 if never
 	strangers []string        // peers that cannot be followed

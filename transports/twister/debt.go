@@ -1,0 +1,62 @@
+package twister
+
+import "time"
+
+// debt is the receipt that is owed to a sender. It is guarded by the origin's lock.
+type debt struct {
+	delay  time.Duration // how long a receipt waits for a frame to ride on
+	resend time.Duration // how long senders wait for receipts
+
+	owed     bool
+	full     bool // with a view, for the sender cannot know what is missing
+	deadline time.Time
+	queued   bool
+
+	repeats  time.Duration // between receipts for what was received before; doubles
+	repeated time.Time
+	plaint   time.Duration // between receipts that say what is missing; doubles
+	plainted time.Time
+}
+
+func (d *debt) reset() {
+	d.owed, d.full, d.repeats, d.plaint = false, false, 0, 0
+}
+
+// incur owes a receipt for a frame that was taken.
+func (d *debt) incur(now time.Time) {
+	if !d.owed {
+		d.owed, d.deadline = true, now.Add(d.delay)
+	}
+	d.repeats = 0
+}
+
+// again owes one more for a frame that comes although it was taken: not one for each, should they never end.
+func (d *debt) again(now time.Time) {
+	if d.owed || now.Sub(d.repeated) < d.repeats {
+		return
+	}
+	d.owed, d.deadline = true, now.Add(d.delay)
+	d.repeated = now
+	d.repeats = min(max(2*d.repeats, d.resend/4), maxPatience)
+}
+
+// whole says that a frame has become whole: what was missing has come.
+func (d *debt) whole() { d.plaint = 0 }
+
+// complain owes a receipt that says what is missing, if it has been so for long enough.
+func (d *debt) complain(since, now time.Time) {
+	wait := max(d.plaint, d.resend/2)
+	if since.IsZero() || now.Sub(since) < wait || now.Sub(d.plainted) < wait {
+		return
+	}
+	d.owed, d.full, d.deadline = true, true, now
+	d.plainted = now
+	d.plaint = min(2*wait, maxPatience)
+}
+
+// paid says that a receipt was posted.
+func (d *debt) paid(full bool) {
+	if full || !d.full {
+		d.owed, d.full = false, false
+	}
+}

@@ -1,0 +1,269 @@
+package twister
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+// ErrClosed is returned by what is called before Start or after Close.
+var ErrClosed = errors.New("transport is not running")
+
+// Transport carries frames over Twister. It is safe for concurrent use.
+type Transport struct {
+	config Config
+	log    *slog.Logger
+	status *status
+	client *rpc.Client
+	poster *poster
+	daemon *daemon
+	users  []string // of the peers, sorted
+	peers  map[string]*peer
+
+	subscribed chan struct{} // holds a token while there is a subscription of the inbox
+	saveFailed error         // only keep touches it
+
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// peer is both ways between this node's user and another.
+type peer struct {
+	user   string
+	origin *origin
+	outbox *outbox
+}
+
+// New returns a transport that is not started. It does no I/O.
+func New(c Config, log *slog.Logger) (*Transport, error) {
+	c.SetDefaults()
+	if err := errors.Join(c.Validate(), c.validatePeers()); err != nil {
+		return nil, err
+	}
+	client, err := rpc.New(rpc.Config{URL: c.URL})
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	t := &Transport{
+		config: c, log: log, status: newStatus(log), client: client, poster: newPoster(c, client, log), peers: map[string]*peer{},
+		subscribed: make(chan struct{}, 1),
+	}
+	t.daemon = newDaemon(c, client, t.status, t.poster.last, log)
+	t.poster.daemon, t.poster.begins = t.daemon, t.beginSession
+	for _, user := range c.Peers {
+		if user != c.User && t.peers[user] == nil {
+			t.users = append(t.users, user)
+			t.peers[user] = t.newPeer(user)
+		}
+	}
+	slices.Sort(t.users)
+	return t, nil
+}
+
+func (t *Transport) newPeer(user string) *peer {
+	p := &peer{user: user, origin: newOrigin(user, t.config, t.status), outbox: newOutbox(user, t.config, t.status)}
+	p.outbox.ride, p.outbox.rode = p.origin.ride, p.origin.rode
+	p.outbox.post = func(m post, done func(int, error)) { t.poster.enqueue(t.ctx, m, done) }
+	return p
+}
+
+// Start reads what the last run has kept and begins to look for the daemon.
+func (t *Transport) Start(ctx context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.started {
+		return errors.New("transport was started before")
+	}
+	if err := t.load(); err != nil {
+		return err
+	}
+	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	t.started = true
+	for _, run := range []func(context.Context){t.daemon.run, t.poster.run, t.poll, t.keep} {
+		t.running.Go(func() { run(t.ctx) })
+	}
+	return nil
+}
+
+// load reads the state, and counts the start.
+func (t *Transport) load() error {
+	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
+	}
+	if err := t.poster.load(); err != nil {
+		return err
+	}
+	if err := t.loadPositions(); err != nil {
+		return err
+	}
+	var starts struct {
+		Epoch uint32 `json:"epoch"`
+	}
+	path := filepath.Join(t.config.DataDir, "epoch.json")
+	if err := loadState(path, &starts); err != nil {
+		return err
+	}
+	// By the clock, so that it grows also where the folder was lost.
+	starts.Epoch = max(starts.Epoch+1, uint32(time.Now().Unix()))
+	if err := saveState(path, starts); err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
+	}
+	for _, p := range t.peers {
+		p.outbox.epoch = starts.Epoch
+	}
+	return nil
+}
+
+// beginSession posts again what the daemon has lost since it took it.
+func (t *Transport) beginSession(ctx context.Context) {
+	status, ok, err := t.client.TorrentStatus(ctx, t.config.User)
+	if err != nil || !ok {
+		return // without a torrent nothing was posted, or the receipts will tell
+	}
+	for _, p := range t.peers {
+		p.outbox.lost(status)
+	}
+}
+
+// Close ends everything that the transport has started. Frames that were not confirmed are given up: whoever has published them
+// publishes them again.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if !t.started || t.closed {
+		t.mu.Unlock()
+		return nil
+	}
+	t.closed = true
+	t.mu.Unlock()
+	t.cancel()
+	t.running.Wait()
+	t.savePositions()
+	t.status.set(transports.Down, nil)
+	return nil
+}
+
+// Report says how the transport fares.
+func (t *Transport) Report() transports.Report { return t.status.report() }
+
+// MaxPayload returns the largest frame in bytes.
+func (t *Transport) MaxPayload() int { return MaxPayload }
+
+// enter lets a goroutine of the transport run, which Close then waits for; it calls t.running.Done at its end.
+func (t *Transport) enter() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.started || t.closed {
+		return ErrClosed
+	}
+	t.running.Add(1)
+	return nil
+}
+
+// Publish posts the frames. To a peer, it returns when his receipts cover all of them, or, without receipts, when the daemon has taken
+// them. When a frame's context ends before, the frame goes on being under way, and a later Publish of the same UUID waits for it. A
+// frame of more than [MaxPayload] bytes, and a topic that is none, are [transports.Permanent] errors.
+func (t *Transport) Publish(topic string, frames ...*message.Message) error {
+	user, direct := transports.DirectPeer(topic)
+	if topic != transports.Broadcast && (!direct || !rpc.ValidName(user)) {
+		return transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor the user of a peer: %w", topic, transports.Broadcast, rpc.ErrBadName))
+	}
+	if err := t.enter(); err != nil {
+		return err
+	}
+	defer t.running.Done()
+	if !direct {
+		return t.publishFeed(frames)
+	}
+	p := t.peers[user]
+	if p == nil {
+		return fmt.Errorf("publish to %q: not one of this node's peers, so that its receipts are not read: list it", user)
+	}
+	for _, frame := range frames {
+		if len(frame.Payload) > MaxPayload {
+			return transports.Permanent(fmt.Errorf("publish to %q: frame of %d bytes; direct messages carry %d", user, len(frame.Payload), MaxPayload))
+		}
+	}
+	for _, frame := range frames {
+		if err := t.publish(p, frame); err != nil {
+			return fmt.Errorf("publish to %q: %w", user, err)
+		}
+	}
+	return nil
+}
+
+func (t *Transport) publish(p *peer, frame *message.Message) error {
+	ctx, cancel := context.WithCancelCause(frame.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { cancel(ErrClosed) })()
+	err := p.outbox.publish(ctx, frame.UUID, frame.Payload, priority(frame))
+	if err != nil && t.ctx.Err() != nil {
+		return ErrClosed
+	}
+	if frame.Context().Err() != nil {
+		err = errors.Join(err, t.poster.trouble())
+	}
+	return err
+}
+
+func priority(frame *message.Message) int {
+	n, _ := strconv.Atoi(frame.Metadata.Get(transports.MetaPriority))
+	return n
+}
+
+// Subscribe delivers the frames of [transports.Inbox], up to 32 of each sender before the first is acknowledged, or of [transports.Feed].
+// A node has one subscription of each; the next one begins when the last has ended.
+func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	subscribe := t.subscribeInbox
+	switch topic {
+	case transports.Inbox:
+	case transports.Feed:
+		subscribe = t.subscribeFeed
+	default:
+		return nil, fmt.Errorf("subscribe topic %q: neither %q nor %q", topic, transports.Inbox, transports.Feed)
+	}
+	if err := t.enter(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	unhook := context.AfterFunc(t.ctx, cancel)
+	out := make(chan *message.Message)
+	go func() {
+		defer t.running.Done()
+		defer close(out)
+		defer unhook()
+		defer cancel()
+		subscribe(ctx, out)
+	}()
+	return out, nil
+}
+
+func (t *Transport) subscribeInbox(ctx context.Context, out chan<- *message.Message) {
+	select {
+	case t.subscribed <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-t.subscribed }()
+	var running sync.WaitGroup
+	for _, p := range t.peers {
+		running.Go(func() { p.origin.hand(ctx, out) })
+	}
+	running.Wait()
+	<-ctx.Done()
+}
