@@ -35,8 +35,10 @@ type daemon struct {
 	status *status
 	k      func() int // the last that was persisted, -1 if none
 	log    *slog.Logger
-	pace   pace
-	cliff  int // bytes of user data to warn from on
+	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
+	registered func(height int)
+	pace       pace
+	cliff      int // bytes of user data to warn from on
 
 	wake chan struct{} // holds a token when a look is due at once
 	best atomic.Int64

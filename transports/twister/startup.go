@@ -20,6 +20,7 @@ type startUp struct {
 	begun     time.Time       // when the session of the daemon was first seen
 	oneBox    bool            // as the daemon's
 	confirmed int             // the height at which a user was found who had been waited for; 0 if none was
+	absent    int             // the height at which the user was last not there
 	sent      int             // the height at which the registration was last sent, -1 if never
 	strangers []string        // peers that cannot be followed
 	data      error           // what is to be said of the user data
@@ -95,6 +96,10 @@ func (d *daemon) checkUser(ctx context.Context) error {
 		d.start.oneBox = d.start.oneBox && slices.Contains(wallet, peer)
 	}
 	here := slices.Contains(wallet, user)
+	before, err := d.client.BlockCount(ctx)
+	if err != nil {
+		return err
+	}
 	_, err = d.client.UserID(ctx, user)
 	switch {
 	case err != nil && !errors.Is(err, rpc.ErrNoSuchUser):
@@ -107,12 +112,12 @@ func (d *daemon) checkUser(ctx context.Context) error {
 		return fmt.Errorf("user %s: %w; register: true has weft register it; a daemon that is still fetching blocks (it has %d) may not know it yet",
 			user, rpc.ErrNoSuchUser, d.height())
 	}
-	return d.register(ctx, here)
+	return d.register(ctx, here, before)
 }
 
 // register takes the next step to a confirmed user. The transaction is sent again with each block, for a daemon that was restarted
 // has forgotten it.
-func (d *daemon) register(ctx context.Context, here bool) error {
+func (d *daemon) register(ctx context.Context, here bool, before int) error {
 	user := d.config.User
 	if !here {
 		d.step("making a key for the user", slog.String("user", user))
@@ -121,7 +126,7 @@ func (d *daemon) register(ctx context.Context, here bool) error {
 		}
 	}
 	waiting := fmt.Errorf("user %s: %w", user, rpc.ErrNotConfirmed)
-	d.start.confirmed = -1
+	d.start.confirmed, d.start.absent = -1, before
 	switch {
 	case !d.config.Register:
 		return fmt.Errorf("%w; register: true has weft send the registration", waiting)
@@ -149,6 +154,9 @@ func (d *daemon) awaitNextBlock(ctx context.Context) error {
 	}
 	if d.start.confirmed < 0 {
 		d.start.confirmed = height
+		if d.registered != nil && height == d.start.absent+1 {
+			d.registered(height)
+		}
 		d.log.Info("the user is confirmed; waiting for one more block", slog.Int("height", height))
 	}
 	if height <= d.start.confirmed {

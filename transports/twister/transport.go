@@ -32,6 +32,9 @@ type Transport struct {
 	users  []string // of the peers, sorted
 	peers  map[string]*peer
 
+	directory *directory
+	feed      *feed
+
 	subscribed chan struct{} // holds a token while there is a subscription of the inbox
 	saveFailed error         // only keep touches it
 
@@ -66,6 +69,9 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 	}
 	t.daemon = newDaemon(c, client, t.status, t.poster.last, log)
 	t.poster.daemon, t.poster.begins = t.daemon, t.beginSession
+	t.daemon.registered = t.poster.registered
+	t.directory = newDirectory(c, client, t.daemon, t.status, log)
+	t.feed = newFeed(c, client, t.daemon, t.status, t.poster.post, log)
 	for _, user := range c.Peers {
 		if user != c.User && t.peers[user] == nil {
 			t.users = append(t.users, user)
@@ -78,6 +84,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 
 func (t *Transport) newPeer(user string) *peer {
 	p := &peer{user: user, origin: newOrigin(user, t.config, t.status), outbox: newOutbox(user, t.config, t.status)}
+	p.origin.foreign = t.foreign
 	p.outbox.ride, p.outbox.rode = p.origin.ride, p.origin.rode
 	p.outbox.post = func(m post, done func(int, error)) { t.poster.enqueue(t.ctx, m, done) }
 	return p
@@ -95,7 +102,7 @@ func (t *Transport) Start(ctx context.Context) error {
 	}
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.started = true
-	for _, run := range []func(context.Context){t.daemon.run, t.poster.run, t.poll, t.keep} {
+	for _, run := range []func(context.Context){t.daemon.run, t.poster.run, t.directory.run, t.poll, t.keep} {
 		t.running.Go(func() { run(t.ctx) })
 	}
 	return nil
@@ -106,8 +113,10 @@ func (t *Transport) load() error {
 	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
 		return fmt.Errorf("state of the transport: %w", err)
 	}
-	if err := t.poster.load(); err != nil {
-		return err
+	for _, load := range []func() error{t.poster.load, t.directory.load, t.feed.load} {
+		if err := load(); err != nil {
+			return err
+		}
 	}
 	if err := t.loadPositions(); err != nil {
 		return err
@@ -189,6 +198,9 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 	defer t.running.Done()
 	if !direct {
 		return t.publishFeed(frames)
+	}
+	if t.Bare(topic) {
+		return t.publishSeed(user, frames)
 	}
 	p := t.peers[user]
 	if p == nil {

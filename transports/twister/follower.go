@@ -1,0 +1,373 @@
+package twister
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/twister/rpc"
+)
+
+const (
+	postPage     = 500 // ks that are asked for at a time
+	maxDelivered = 64  // frames that are remembered, so that one posted again does not come again
+	maxAside     = 1000
+
+	dropPart    = "malformed_post"
+	dropNoWhole = "post_never_whole" // parts of a frame of which the rest has not come
+	dropNoPost  = "post_never_came"
+)
+
+// feedPosition is how far a peer's posts are read.
+type feedPosition struct {
+	Began bool  `json:"began"`           // K is known
+	Since int64 `json:"since,omitempty"` // Unix time at which the peer was first followed
+	K     int   `json:"k"`               // all up to here is done with
+	// Aside are the ks above K that are done with as well: what came between the parts of a frame that is not whole.
+	Aside  []int    `json:"aside,omitempty"`
+	Recent []string `json:"recent,omitempty"` // frames that were delivered last
+}
+
+// subscribeFeed delivers the public posts of the peers that are frames or messages until ctx ends: each peer's in the order of their
+// k, one at a time, each with the peer's name as MetaFrom. What a peer has posted before he is first followed is left out.
+func (t *Transport) subscribeFeed(ctx context.Context, out chan<- *message.Message) {
+	f := t.feed
+	select {
+	case <-f.reader: // the last subscription has ended
+	case <-ctx.Done():
+		return
+	}
+	defer func() { f.reader <- struct{}{} }()
+	var running sync.WaitGroup
+	defer running.Wait()
+	heights := map[string]chan int{}
+	for _, peer := range slices.Compact(slices.Sorted(slices.Values(f.config.Peers))) {
+		if peer == f.config.User {
+			continue
+		}
+		heights[peer] = make(chan int, 1)
+		r := f.follow(peer, time.Now())
+		running.Go(func() { r.run(ctx, heights[peer], out) })
+	}
+	f.poll(ctx, heights)
+}
+
+// poll asks for the highest k of each peer, and tells those who read them.
+func (f *feed) poll(ctx context.Context, heights map[string]chan int) {
+	peers := make([]string, 0, len(heights))
+	for peer := range heights {
+		peers = append(peers, peer)
+	}
+	for len(peers) > 0 {
+		s, err := f.daemon.await(ctx)
+		if err != nil {
+			return
+		}
+		have, err := f.client.LastHave(s.ctx, f.config.User, peers...)
+		if err != nil && s.ctx.Err() == nil {
+			f.daemon.suspect()
+		}
+		for peer, k := range have {
+			if to, ok := heights[peer]; ok {
+				select {
+				case <-to: // not looked at yet
+				default:
+				}
+				to <- k
+			}
+		}
+		pause(ctx, f.config.Poll)
+	}
+	<-ctx.Done()
+}
+
+// follower reads the posts of one peer. One goroutine uses it.
+type follower struct {
+	*feed
+	peer string
+	at   feedPosition
+	k    int // read up to here; at.K is behind while a frame is not whole
+
+	parts struct { // of the frame that is being put together
+		part
+		next int
+	}
+	public int       // k of the last public post that was read, -1 if unknown
+	since  time.Time // when the post after k was first missed
+}
+
+func (f *feed) follow(peer string, now time.Time) *follower {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r := &follower{feed: f, peer: peer, at: f.kept[peer], public: -1}
+	if !r.at.Began && r.at.Since == 0 {
+		r.at.Since = now.Unix()
+	}
+	r.k = r.at.K
+	return r
+}
+
+// save keeps the position. It says nothing to the reader of an error: the worst is that messages come again after a restart.
+func (r *follower) save() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.at
+	at.Aside, at.Recent = slices.Clone(at.Aside), slices.Clone(at.Recent)
+	r.kept[r.peer] = at
+	if err := saveState(r.path, r.kept); err != nil {
+		r.log.Error("position in public posts is not kept: after a restart messages come again", slog.Any("err", err))
+	}
+}
+
+func (r *follower) run(ctx context.Context, heights <-chan int, out chan<- *message.Message) {
+	r.save()
+	for {
+		select {
+		case have := <-heights:
+			r.catchUp(ctx, have, out)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// catchUp reads up to k have, unless something is missing that may still come.
+func (r *follower) catchUp(ctx context.Context, have int, out chan<- *message.Message) {
+	for ctx.Err() == nil && (!r.at.Began || r.k < have) {
+		s, err := r.daemon.await(ctx)
+		if err != nil {
+			return
+		}
+		more := false
+		if !r.at.Began {
+			more, err = r.begin(s.ctx, have)
+		} else {
+			more, err = r.readPage(ctx, s.ctx, min(have, r.k+postPage), out)
+		}
+		if err != nil {
+			r.log.Debug("public posts are not read", slog.String("peer", r.peer), slog.Any("err", err))
+			if s.ctx.Err() == nil {
+				r.daemon.suspect()
+			}
+			return
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// begin finds the post behind which a peer is read who is followed for the first time, and reports whether there is something to
+// read.
+func (r *follower) begin(ctx context.Context, have int) (more bool, err error) {
+	if have < 0 { // he has no posts, or they have not come yet
+		torrent, ok, err := r.client.TorrentStatus(ctx, r.peer)
+		if err != nil || !ok || !torrent.CaughtUp() {
+			return false, err
+		}
+		r.start(-1)
+		return false, nil
+	}
+	posts, err := r.client.Posts(ctx, postPage, rpc.PlainPosts, 0, rpc.Range{User: r.peer})
+	if err != nil {
+		return false, err
+	}
+	k := have
+	for _, p := range posts {
+		if !p.Promoted() && p.Name == r.peer && p.Time >= r.at.Since && p.K >= 0 {
+			k = min(k, p.K-1)
+		}
+	}
+	r.start(k)
+	return k < have, nil
+}
+
+func (r *follower) start(k int) {
+	r.at = feedPosition{Began: true, K: k}
+	r.k = k
+	r.save()
+	r.log.Info("public posts of a peer are read from now on", slog.String("peer", r.peer), slog.Int("k", k))
+}
+
+// readPage reads the posts up to k, and reports whether it has come that far.
+func (r *follower) readPage(ctx, session context.Context, upTo int, out chan<- *message.Message) (bool, error) {
+	listed, err := r.client.Posts(session, postPage+1, rpc.AllPosts, 0, rpc.Range{User: r.peer, Since: &r.k, Max: &upTo})
+	if err != nil {
+		return false, err
+	}
+	posts := slices.DeleteFunc(listed, func(p rpc.Post) bool {
+		return p.Promoted() || p.Name != r.peer || p.K <= r.k || p.K > upTo
+	})
+	slices.SortFunc(posts, func(a, b rpc.Post) int { return cmp.Compare(a.K, b.K) })
+	for _, p := range slices.CompactFunc(posts, func(a, b rpc.Post) bool { return a.K == b.K }) {
+		if p.K > r.k+1 && !r.passGap(p) {
+			return false, nil
+		}
+		if !r.read(ctx, p, out) {
+			return false, nil
+		}
+		r.since = time.Time{}
+	}
+	if r.k < upTo {
+		if !r.passGap(rpc.Post{K: upTo}) {
+			return false, nil
+		}
+		r.move(upTo)
+	}
+	return true, nil
+}
+
+// passGap reports whether what is missing before a post is not waited for any longer. A k that is missing may be on its way, or was
+// never used: only the sender's word for his last public post tells.
+func (r *follower) passGap(p rpc.Post) bool {
+	if r.since.IsZero() {
+		r.since = time.Now()
+	}
+	if time.Since(r.since) < r.pace.gap {
+		return false
+	}
+	if p.LastK != nil && *p.LastK > max(r.public, r.k) && *p.LastK < p.K {
+		r.status.dropped(dropNoPost, 1)
+	}
+	r.log.Debug("public posts never came", slog.String("peer", r.peer), slog.Int("after", r.k), slog.Int("before", p.K))
+	r.since = time.Time{}
+	return true
+}
+
+// read takes one post, and returns false when ctx ended before what it brings was acknowledged.
+func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Message) bool {
+	if p.Direct || p.Foreign || slices.Contains(r.at.Aside, p.K) {
+		r.move(p.K)
+		return true
+	}
+	r.public = p.K
+	if isPiece(p.Text) {
+		return r.readPart(ctx, p, out)
+	}
+	b, ok := parsePost(p.Text)
+	if !ok { // talk
+		r.move(p.K)
+		return true
+	}
+	if !r.deliver(ctx, b.message(r.peer, p.K), out) {
+		return false
+	}
+	r.done(p.K)
+	return true
+}
+
+// readPart takes a part of a frame. A frame that begins before another is whole takes its place: its sender has given it up.
+func (r *follower) readPart(ctx context.Context, p rpc.Post, out chan<- *message.Message) bool {
+	got, err := parsePart(p.Text)
+	same := err == nil && r.parts.next > 0 && got.id == r.parts.id
+	switch {
+	case err != nil:
+		r.status.dropped(dropPart, 1)
+		r.move(p.K)
+		return true
+	case same && got.index < r.parts.next: // posted twice
+		r.move(p.K)
+		return true
+	case !same && r.parts.next > 0:
+		r.status.dropped(dropNoWhole, 1)
+		r.forget()
+	}
+	if got.index != r.parts.next || len(r.parts.data)+len(got.data) > MaxPayload {
+		r.status.dropped(dropPart, 1)
+		r.forget()
+		r.move(p.K)
+		return true
+	}
+	data := append(r.parts.data, got.data...)
+	if !got.last {
+		r.parts.part, r.parts.next = *got, got.index+1
+		r.parts.data = data
+		r.k = p.K // but at.K stays before the first part
+		return true
+	}
+	uuid := got.uuid(r.peer)
+	if slices.Contains(r.at.Recent, uuid) {
+		r.forget()
+		r.move(p.K)
+		return true
+	}
+	m := message.NewMessage(uuid, data)
+	m.Metadata.Set(transports.MetaFrom, r.peer)
+	if got.bare {
+		b, err := unpackMessage(data)
+		if err != nil {
+			r.status.dropped(dropPart, 1)
+			r.forget()
+			r.move(p.K)
+			return true
+		}
+		m = b.message(r.peer, p.K)
+	}
+	if !r.deliver(ctx, m, out) {
+		return false
+	}
+	r.forget()
+	r.at.Recent = append(r.at.Recent, uuid)
+	if len(r.at.Recent) > maxDelivered {
+		r.at.Recent = slices.Delete(r.at.Recent, 0, len(r.at.Recent)-maxDelivered)
+	}
+	r.done(p.K)
+	return true
+}
+
+// forget is done with the frame that is being put together.
+func (r *follower) forget() { r.parts.part, r.parts.next = part{}, 0 }
+
+// move goes on to a post from which nothing was delivered; disk learns of it with the next that is.
+func (r *follower) move(k int) {
+	r.k = k
+	if r.parts.next == 0 {
+		r.at.K, r.at.Aside = k, nil
+	}
+}
+
+// done goes on to a post that was delivered.
+func (r *follower) done(k int) {
+	r.move(k)
+	if r.parts.next > 0 && len(r.at.Aside) < maxAside {
+		r.at.Aside = append(r.at.Aside, k)
+	}
+	r.save()
+}
+
+// deliver hands a message out until it is acknowledged.
+func (r *follower) deliver(ctx context.Context, m *message.Message, out chan<- *message.Message) bool {
+	r.status.bytesIn.Add(uint64(len(m.Payload)))
+	for {
+		again := m.Copy()
+		mine, cancel := context.WithCancel(ctx)
+		again.SetContext(mine)
+		acked := r.hand(ctx, again, out)
+		cancel()
+		if acked || ctx.Err() != nil {
+			return acked
+		}
+		pause(ctx, nackPause)
+	}
+}
+
+func (r *follower) hand(ctx context.Context, m *message.Message, out chan<- *message.Message) (acked bool) {
+	select {
+	case out <- m:
+	case <-ctx.Done():
+		return false
+	}
+	select {
+	case <-m.Acked():
+		return true
+	case <-m.Nacked():
+	case <-ctx.Done():
+	}
+	return false
+}
