@@ -1,7 +1,6 @@
 package twister
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +23,17 @@ type pace struct {
 }
 
 func newPace(poll time.Duration) pace {
-	return pace{retry: poll, health: 5 * poll, grace: 22 * poll, settle: 60 * poll, data: time.Hour}
+	u := unit(poll)
+	return pace{retry: u, health: 5 * u, grace: 22 * u, settle: 60 * u, data: time.Hour}
+}
+
+// unit is the second in which twisterd's habits were measured, whatever the poll. Who polls more than twenty times a second has a
+// simulated one, which is as much quicker in everything.
+func unit(poll time.Duration) time.Duration {
+	if poll > 0 && poll < 50*time.Millisecond {
+		return poll
+	}
+	return time.Second
 }
 
 // daemon watches the twisterd that the transport drives: it brings user and daemon to where they can send and receive, and says
@@ -62,7 +71,7 @@ type session struct {
 
 func newDaemon(c Config, client *rpc.Client, st *status, k func() int, log *slog.Logger) *daemon {
 	return &daemon{
-		config: c, client: client, status: st, k: k, log: log, pace: newPace(cmp.Or(c.Poll, time.Second)), cliff: warnUserData,
+		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Poll), cliff: warnUserData,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "chain.json")}, start: startUp{sent: -1},
 	}
 }
@@ -145,8 +154,19 @@ func (d *daemon) look(ctx context.Context) bool {
 		d.status.set(transports.Stalled, trouble)
 		return true
 	}
-	d.status.set(transports.Up, errors.Join(trouble, d.start.warning()))
+	d.status.set(transports.Up, beside(trouble, d.start.warning()))
 	return true
+}
+
+// beside joins errors in one line.
+func beside(a, b error) error {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return fmt.Errorf("%w; %w", a, b)
 }
 
 // bringUp returns nil when a session is there.

@@ -34,13 +34,14 @@ type feed struct {
 type feedPace struct {
 	saved time.Duration // until the daemon has certainly written a post to disk, as it does every 15 minutes
 	lost  time.Duration // until a post that the daemon has taken and does not show is given up: it was killed
+	first time.Duration // after the first follow in which older posts may still be fetched
 	gap   time.Duration // until a post of a peer is given up of which later ones are here: a broken connection takes a minute
 }
 
 func newFeed(c Config, client *rpc.Client, d *daemon, st *status, send func(context.Context, post) (int, error), log *slog.Logger) *feed {
 	f := &feed{
 		config: c, client: client, daemon: d, status: st, post: send, log: log, path: statePath(c, "feed.json"),
-		pace: feedPace{saved: 16 * time.Minute, lost: 20 * c.Poll, gap: 90 * c.Poll}, turn: make(chan struct{}, 1),
+		pace: feedPace{saved: 16 * time.Minute, lost: 20 * unit(c.Poll), gap: 90 * unit(c.Poll), first: 60 * unit(c.Poll)}, turn: make(chan struct{}, 1),
 		reader: make(chan struct{}, 1),
 		kept:   map[string]feedPosition{},
 	}

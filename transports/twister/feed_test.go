@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,21 +139,32 @@ func TestRefusedAndUnacknowledgedFramesComeAgain(t *testing.T) {
 	comes(t, feedOf(t, b), "frame 1", "frame 2")
 }
 
-// What was posted before a peer is followed is history.
+// What was posted before a peer is followed is history, also where the daemon fetches it only then.
 func TestFirstFollowBeginsWithWhatComesThen(t *testing.T) {
-	now := time.Unix(1795330000, 0)
-	n := newNetwork(t, twistertest.Options{Now: func() time.Time { return now }})
-	atAlice, atBob := newTwisterd(t, n, "a"), newTwisterd(t, n, "b")
-	require.NoError(t, atAlice.Register(alice))
-	require.NoError(t, atBob.Register(bob))
-	n.Mine(100)
-	require.NoError(t, atAlice.Follow(alice, alice))
-	postText(t, atAlice, alice, 0, `{"topic": "a", "payload": "", "qos": 0}`)
-	b, _ := open(t, testConfig(t, atBob, bob, alice))
-	feed := feedOf(t, b)
-	reads(t, b, alice)
-	postText(t, atAlice, alice, 1, `{"topic": "b", "payload": "", "qos": 0}`)
-	require.Equal(t, "b", next(t, feed).Metadata.Get(transports.MetaTopic))
+	for _, fetched := range []bool{true, false} {
+		var past atomic.Int64 // seconds
+		past.Store(3600)
+		n := newNetwork(t, twistertest.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(past.Load()) * time.Second) }})
+		atAlice, atBob := newTwisterd(t, n, "a"), newTwisterd(t, n, "b")
+		require.NoError(t, atAlice.Register(alice))
+		require.NoError(t, atBob.Register(bob))
+		n.Mine(100)
+		require.NoError(t, atAlice.Follow(alice, alice))
+		require.NoError(t, atBob.Follow(bob, bob, alice))
+		postText(t, atAlice, alice, 0, "history/0: x [mqtt]")
+		if !fetched {
+			n.Partition(atAlice, atBob)
+		}
+		postText(t, atAlice, alice, 1, "history/1: x [mqtt]")
+		b, _ := open(t, testConfig(t, atBob, bob, alice))
+		b.feed.pace.first = time.Hour
+		feed := feedOf(t, b)
+		reads(t, b, alice)
+		n.Heal(atAlice, atBob)
+		past.Store(0)
+		postText(t, atAlice, alice, 2, "news: x [mqtt]")
+		require.Equal(t, "news", next(t, feed).Metadata.Get(transports.MetaTopic))
+	}
 }
 
 func TestFrameOfManyPostsIsPutTogether(t *testing.T) {
@@ -389,11 +401,7 @@ func TestPromotedRetwistedAndOthersPostsAreLeftOut(t *testing.T) {
 		require.True(t, r.read(t.Context(), p, nil), "nothing is delivered, which would block")
 		require.Equal(t, p.K, r.k)
 	}
-	client := newClient(t, w.atBob) // the daemon adds a promoted post once in a while
-	posts, err := client.Posts(t.Context(), 10, rpc.AllPosts, 0, rpc.Range{User: alice})
-	require.NoError(t, err)
-	_ = posts
-	postText(t, w.atAlice, alice, 0, text)
+	postText(t, w.atAlice, alice, 0, text) // and with the first that is read the daemon answers a promoted one
 	m := next(t, feed)
 	require.Equal(t, alice+"-0", m.UUID)
 	m.Ack()
@@ -549,4 +557,49 @@ func TestPublicPostsAreFilled(t *testing.T) {
 	}
 	texts := split(random, false, frameID("x"))
 	require.Greater(t, float64(len(random))/float64(len(texts)*maxPostText), 0.84)
+}
+
+// Daemons are killed, restarted and cut off at random while frames are broadcast. Is each delivered once, and in order?
+func TestBroadcastSurvivesKillsAndRestarts(t *testing.T) {
+	w := newFeedWorld(t)
+	a, _ := open(t, w.alice)
+	b, _ := open(t, w.bob)
+	feed := feedOf(t, b)
+	reads(t, b, alice)
+	const count = 60
+	published := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < count && err == nil; i++ {
+			err = a.Publish(transports.Broadcast, numberedFrame(i))
+		}
+		published <- err
+	}()
+	stop := spawn(t, func(ctx context.Context) {
+		rng := rand.New(rand.NewPCG(1, 1))
+		for ctx.Err() == nil {
+			at := []*twistertest.Daemon{w.atAlice, w.atBob}[rng.IntN(2)]
+			switch rng.IntN(4) {
+			case 0:
+				at.Kill()
+				pause(ctx, 10*time.Millisecond)
+				_ = at.Start()
+			case 1:
+				_ = at.Restart()
+			case 2:
+				w.Partition(w.atAlice, w.atBob)
+				pause(ctx, 20*time.Millisecond)
+				w.Heal(w.atAlice, w.atBob)
+			case 3:
+				at.Save()
+			}
+			pause(ctx, time.Duration(rng.IntN(60))*time.Millisecond)
+		}
+	})
+	for i := range count {
+		comes(t, feed, fmt.Sprint("frame ", i))
+	}
+	require.NoError(t, <-published)
+	stop()
+	require.Empty(t, b.Report().Dropped)
 }

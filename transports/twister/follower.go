@@ -27,7 +27,7 @@ const (
 // feedPosition is how far a peer's posts are read.
 type feedPosition struct {
 	Began bool  `json:"began"`           // K is known
-	Since int64 `json:"since,omitempty"` // Unix time at which the peer was first followed
+	Since int64 `json:"since,omitempty"` // Unix time at which the peer was first followed, while older posts may still come
 	K     int   `json:"k"`               // all up to here is done with
 	// Aside are the ks above K that are done with as well: what came between the parts of a frame that is not whole.
 	Aside  []int    `json:"aside,omitempty"`
@@ -180,7 +180,7 @@ func (r *follower) begin(ctx context.Context, have int) (more bool, err error) {
 	}
 	k := have
 	for _, p := range posts {
-		if !p.Promoted() && p.Name == r.peer && p.Time >= r.at.Since && p.K >= 0 {
+		if !p.Promoted() && p.Name == r.peer && p.K >= 0 && p.Time >= r.at.Since {
 			k = min(k, p.K-1)
 		}
 	}
@@ -189,8 +189,7 @@ func (r *follower) begin(ctx context.Context, have int) (more bool, err error) {
 }
 
 func (r *follower) start(k int) {
-	r.at = feedPosition{Began: true, K: k}
-	r.k = k
+	r.at.Began, r.at.K, r.k = true, k, k
 	r.save()
 	r.log.Info("public posts of a peer are read from now on", slog.String("peer", r.peer), slog.Int("k", k))
 }
@@ -242,7 +241,7 @@ func (r *follower) passGap(p rpc.Post) bool {
 
 // read takes one post, and returns false when ctx ended before what it brings was acknowledged.
 func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Message) bool {
-	if p.Direct || p.Foreign || slices.Contains(r.at.Aside, p.K) {
+	if p.Direct || p.Foreign || slices.Contains(r.at.Aside, p.K) || r.isHistory(p, time.Now()) {
 		r.move(p.K)
 		return true
 	}
@@ -260,6 +259,18 @@ func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Mes
 	}
 	r.done(p.K)
 	return true
+}
+
+// isHistory reports whether a post is from before the peer was first followed: the daemon fetches those as well, for a while.
+func (r *follower) isHistory(p rpc.Post, now time.Time) bool {
+	if r.at.Since == 0 {
+		return false
+	}
+	if p.Time < r.at.Since && now.Sub(time.Unix(r.at.Since, 0)) < r.pace.first {
+		return true
+	}
+	r.at.Since = 0
+	return false
 }
 
 // readPart takes a part of a frame. A frame that begins before another is whole takes its place: its sender has given it up.

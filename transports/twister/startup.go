@@ -45,7 +45,7 @@ func (s *startUp) warning() error {
 	if len(s.strangers) == 0 {
 		return s.data
 	}
-	return errors.Join(fmt.Errorf("not followed, for the block chain does not have them (yet): %s", strings.Join(s.strangers, ", ")), s.data)
+	return beside(fmt.Errorf("not followed, so that nothing comes from them: %s (no such user yet, or follow: check)", strings.Join(s.strangers, ", ")), s.data)
 }
 
 // step logs what is done now, once.
