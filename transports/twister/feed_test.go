@@ -491,14 +491,19 @@ func TestPositionBehindAFrameThatIsNotWholeKnowsWhatCameSince(t *testing.T) {
 	comes(t, feedOf(t, b), strings.Repeat("x", 3000), "full")
 }
 
+func randomBytes(n int) []byte {
+	rng := rand.New(rand.NewPCG(1, 1))
+	data := make([]byte, n)
+	for i := range data {
+		data[i] = byte(rng.IntN(256))
+	}
+	return data
+}
+
 func FuzzPartsCarryAnyBytes(f *testing.F) {
 	f.Add([]byte(nil), false)
 	f.Add([]byte("#@#@ £§ "), true)
-	random := make([]byte, 5000)
-	for i := range random {
-		random[i] = byte(rand.IntN(256))
-	}
-	f.Add(random, false)
+	f.Add(randomBytes(5000), false)
 	f.Add(bytes.Repeat([]byte{0x46, 0x8d, 0x1a, 0x34}, 2000), true) // many marks
 	f.Fuzz(func(t *testing.T, data []byte, bare bool) {
 		id := frameID("x")
@@ -551,10 +556,7 @@ func FuzzPostsAreParsedToWhatTheySay(f *testing.F) {
 
 // How much of a public post is frame? (the cost of hiding # and @ included)
 func TestPublicPostsAreFilled(t *testing.T) {
-	random := make([]byte, 100_000)
-	for i := range random {
-		random[i] = byte(rand.IntN(256))
-	}
+	random := randomBytes(100_000)
 	texts := split(random, false, frameID("x"))
 	require.Greater(t, float64(len(random))/float64(len(texts)*maxPostText), 0.84)
 }
