@@ -211,7 +211,7 @@ func (o *outbox) text(j job, k int) (string, *receipt) {
 	}
 	h := header{k: k, receipt: o.ride(), piece: &piece{
 		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts,
-		data: pieceOf(f.data, j.index),
+		uuid: uuidOf(f.data, j.index, f.uuid), data: pieceOf(f.data, j.index),
 	}}
 	return h.text(), h.receipt
 }
