@@ -42,8 +42,13 @@ func publishWaitsForNetwork(t *testing.T, b *bench) {
 		t.Errorf("publish returned %v after it began; its context allowed %v", took, quiet)
 	}
 	b.network.Start(t)
-	alice.retry(t, 2, 3)
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		alice.retry(t, 2, 3)
+	}()
 	expect(t, inbox, "alice", 2, 3)
+	<-sent
 }
 
 // retry publishes the frames from one number to another as a lane does: each until it is taken, and only then the next.

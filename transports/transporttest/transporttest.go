@@ -69,7 +69,7 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			noLeaks(t)
-			b := &bench{network: open(t)}
+			b := &bench{network: open(t), stores: features.Stores}
 			test.run(t, b)
 		})
 	}
@@ -87,14 +87,18 @@ func noLeaks(t *testing.T) {
 }
 
 // bench is where one test's nodes are set up.
-type bench struct{ network Network }
+type bench struct {
+	network Network
+	stores  bool
+}
 
 // node is a started transport.
 type node struct {
 	transports.Transport
 	message.Publisher
 	message.Subscriber
-	name string
+	name   string
+	stores bool
 }
 
 // Close closes the transport, once.
@@ -115,7 +119,7 @@ func (b *bench) node(t *testing.T, name string, follow ...string) *node {
 	if err := transport.Start(t.Context()); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
-	n := &node{Transport: transport, Publisher: publisher, Subscriber: subscriber, name: name}
+	n := &node{Transport: transport, Publisher: publisher, Subscriber: subscriber, name: name, stores: b.stores}
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Errorf("close %s: %v", name, err)

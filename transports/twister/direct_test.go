@@ -62,7 +62,7 @@ func TestReceiptsRideOnFramesOfTheOtherWay(t *testing.T) {
 	require.Empty(t, w.posts(t, "bob"), "nothing to ride on")
 	require.Eventually(t, func() bool { // until the position is on disk, of which the receipt tells
 		publish(t, bob, "alice", frame(len(w.posts(t, "bob"))))
-		return alice.Report().BytesOut >= 20*uint64(len("frame 1"))
+		return alice.Report().BytesOut == 10*uint64(len("frame 1")+len("frame 10"))
 	}, patience, 10*time.Millisecond)
 	running.Wait()
 	for _, post := range w.posts(t, "bob") {

@@ -65,14 +65,21 @@ func (w *world) config(user string) twister.Config {
 // node starts a transport that ends with the test.
 func (w *world) node(t *testing.T, user string, change ...func(*twister.Config)) *twister.Transport {
 	t.Helper()
+	n := w.transport(t, user, change...)
+	require.NoError(t, n.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, n.Close()) })
+	return n
+}
+
+// transport returns one that is not started.
+func (w *world) transport(t *testing.T, user string, change ...func(*twister.Config)) *twister.Transport {
+	t.Helper()
 	c := w.config(user)
 	for _, f := range change {
 		f(&c)
 	}
 	n, err := twister.New(c, quiet())
 	require.NoError(t, err)
-	require.NoError(t, n.Start(t.Context()))
-	t.Cleanup(func() { require.NoError(t, n.Close()) })
 	return n
 }
 

@@ -1,6 +1,7 @@
 package twister
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -40,21 +41,21 @@ type origin struct {
 	patience time.Duration                                     // how long a sender waits for a receipt
 	foreign  func(from string, m rpc.Message) *message.Message // nil where no other format is understood
 
-	mu      sync.Mutex // guards all that follows
-	changed chan struct{}
-	epoch   uint32
+	mu       sync.Mutex // guards all that follows
+	changed  chan struct{}
+	epoch    uint32
 	receipts bool // the sender waits for them
-	taken   int // frames of the epoch up to here were acknowledged by the subscriber
-	ready   []*item
-	handed  int               // items of ready that the subscriber has
-	next    int               // number of the next frame to become ready
-	frames  map[int]*assembly // by number, from next on
-	held    int               // bytes of frames and ready
-	done    kset              // ks whose message is done with: kept over restarts
-	seen    kset              // ks whose message was looked at
-	dirty   bool              // position differs from what is on disk
-	saved   int               // what taken is on disk, which receipts may say
-	since   time.Time         // when the next frame was first missed, while pieces of it or later ones are here
+	taken    int  // frames of the epoch up to here were acknowledged by the subscriber
+	ready    []*item
+	handed   int               // items of ready that the subscriber has
+	next     int               // number of the next frame to become ready
+	frames   map[int]*assembly // by number, from next on
+	held     int               // bytes of frames and ready
+	done     kset              // ks whose message is done with: kept over restarts
+	seen     kset              // ks whose message was looked at
+	dirty    bool              // position differs from what is on disk
+	saved    int               // what taken is on disk, which receipts may say
+	since    time.Time         // when the next frame was first missed, while pieces of it or later ones are here
 
 	debt debt
 }
@@ -80,6 +81,7 @@ type assembly struct {
 	missing int
 	bytes   int
 	ks      []int
+	uuid    string
 	receipt bool
 	touched time.Time
 }
@@ -240,6 +242,7 @@ func (o *origin) keep(p *piece, k int, now time.Time) {
 	o.frames[p.number] = a
 	a.pieces[p.index] = append(make([]byte, 0, len(p.data)), p.data...)
 	a.missing--
+	a.uuid = cmp.Or(p.uuid, a.uuid)
 	a.bytes += len(p.data)
 	o.held += len(p.data)
 	a.ks, a.touched = append(a.ks, k), now
@@ -259,13 +262,17 @@ func (o *origin) advance() {
 		delete(o.frames, o.next)
 		o.status.bytesIn.Add(uint64(a.bytes))
 		o.enqueue(&item{
-			payload: slices.Concat(a.pieces...), uuid: o.user + "-" + strconv.FormatUint(uint64(o.epoch), 16) + "-" + strconv.Itoa(o.next),
-			epoch: o.epoch, number: o.next, ks: a.ks, receipt: a.receipt,
+			payload: slices.Concat(a.pieces...), uuid: cmp.Or(a.uuid, o.name(o.next)), epoch: o.epoch, number: o.next, ks: a.ks, receipt: a.receipt,
 		})
 		o.next++
 		o.since = time.Time{}
 		o.debt.whole()
 	}
+}
+
+// name makes a UUID for a frame that has brought none.
+func (o *origin) name(number int) string {
+	return o.user + "-" + strconv.FormatUint(uint64(o.epoch), 16) + "-" + strconv.Itoa(number)
 }
 
 func (o *origin) enqueue(it *item) {

@@ -72,22 +72,24 @@ func newOutbox(to string, c Config, st *status) *outbox {
 	}
 }
 
-// publish returns when the frame is confirmed, or with an error when ctx ends or the daemon refuses it; then it goes on
-// being under way, and who publishes a frame of that uuid waits for this one.
-func (o *outbox) publish(ctx context.Context, uuid string, data []byte, priority int) error {
+// publish puts a frame under way. What it returns waits until the frame is confirmed, or ctx ends or the daemon refuses it: then the
+// frame goes on being under way, and who publishes a frame of that uuid waits for this one.
+func (o *outbox) publish(ctx context.Context, uuid string, data []byte, priority int) (wait func() error) {
 	failed := make(chan error, 1)
 	f, err := o.add(ctx, uuid, data, priority, failed)
 	if f == nil || err != nil {
-		return err
+		return func() error { return err }
 	}
-	defer o.leave(f, failed)
-	select {
-	case <-f.done:
-		return nil
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("no receipt yet: %w", ctx.Err())
+	return func() error {
+		defer o.leave(f, failed)
+		select {
+		case <-f.done:
+			return nil
+		case err := <-failed:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("no receipt yet: %w", ctx.Err())
+		}
 	}
 }
 
@@ -209,7 +211,7 @@ func (o *outbox) text(j job, k int) (string, *receipt) {
 	}
 	h := header{k: k, receipt: o.ride(), piece: &piece{
 		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts,
-		data: pieceOf(f.data, j.index),
+		uuid: uuidOf(f.data, j.index, f.uuid), data: pieceOf(f.data, j.index),
 	}}
 	return h.text(), h.receipt
 }

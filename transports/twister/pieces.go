@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 )
 
 // A direct message of Weft is the prefix and a header with data behind it, as text of seven bits a byte:
@@ -16,7 +17,7 @@ import (
 //	view     if hasView: seen, uvarint; count, uvarint; then for each frame its distance from the one before it, uvarint, the
 //	         length of a bit map, uvarint (0: all of it is there), and that bit map
 //	piece    if hasPiece: epoch, 4 bytes; number, uvarint; back, uvarint; unless isWhole index and count less one, uvarints;
-//	         and the rest is data
+//	         if hasUUID the UUID's length, uvarint, and the UUID; and the rest is data
 //
 // The epoch counts the sender's starts. Inside of one, frames are numbered per recipient from 1 on.
 const piecePrefix = "w1:"
@@ -28,7 +29,8 @@ const (
 	hasPiece                 // brings a piece of a frame
 	isWhole                  // of the piece: it is the only one
 	unreceipted              // of the piece: the sender waits for no receipt
-	lastFlag     = unreceipted
+	hasUUID                  // of the last piece: brings the frame's UUID too
+	lastFlag     = hasUUID
 	knownFlags   = 2*lastFlag - 1
 	plainReceipt = hasReceipt
 	fullReceipt  = hasReceipt | hasView
@@ -54,6 +56,9 @@ var pieceSize = bytesIn(maxText-len(piecePrefix)) - maxHeader
 // maxPieces is how many the largest frame is cut into.
 var maxPieces = (MaxPayload + pieceSize - 1) / pieceSize
 
+// maxUUID is the longest UUID in bytes that is brought along.
+const maxUUID = 128
+
 // maxAhead bounds how many frames are under way to one recipient, and so how far ahead of what is complete a recipient looks.
 const maxAhead = 32
 
@@ -67,6 +72,7 @@ type piece struct {
 	index       int
 	count       int
 	unreceipted bool
+	uuid        string // of the frame; only in the last piece, and only where that has room: posts are scarce, not their bytes
 	data        []byte
 }
 
@@ -125,6 +131,10 @@ func (h *header) text() string {
 		if p.unreceipted {
 			flags |= unreceipted
 		}
+		if p.uuid != "" {
+			flags |= hasUUID
+			data = append(binary.AppendUvarint(data, uint64(len(p.uuid))), p.uuid...)
+		}
 		data = append(data, p.data...)
 	}
 	data[0] = flags
@@ -175,7 +185,7 @@ func parsePiece(text string) (*header, error) {
 	}
 	switch {
 	case r.bad, len(r.rest) > 0, flags&(hasReceipt|hasPiece) == 0, flags&^knownFlags != 0,
-		flags&hasView != 0 && flags&hasReceipt == 0, flags&(isWhole|unreceipted) != 0 && flags&hasPiece == 0:
+		flags&hasView != 0 && flags&hasReceipt == 0, flags&(isWhole|unreceipted|hasUUID) != 0 && flags&hasPiece == 0:
 		return nil, errMalformed
 	}
 	return h, nil
@@ -255,10 +265,16 @@ func (r *reader) piece(flags byte) *piece {
 			r.fail()
 		}
 	}
+	if flags&hasUUID != 0 {
+		p.uuid = string(r.bytes(r.number(maxUUID)))
+		if p.uuid == "" || !utf8.ValidString(p.uuid) || p.index != p.count-1 {
+			r.fail()
+		}
+	}
 	p.data = r.rest
 	r.rest = nil
 	last := p.index == p.count-1
-	if p.number < 1 || p.back >= p.number || p.index >= p.count || len(p.data) > pieceSize || !last && len(p.data) != pieceSize ||
+	if p.number < 1 || p.back >= p.number || p.index >= p.count || len(p.data) > pieceSize || p.uuid != "" && len(p.data)+2+len(p.uuid) > pieceSize || !last && len(p.data) != pieceSize ||
 		last && p.count > 1 && len(p.data) == 0 || p.index*pieceSize+len(p.data) > MaxPayload {
 		r.fail()
 	}
@@ -271,4 +287,12 @@ func piecesOf(frame []byte) int { return max(1, (len(frame)+pieceSize-1)/pieceSi
 // pieceOf returns the data of one piece.
 func pieceOf(frame []byte, index int) []byte {
 	return frame[index*pieceSize : min(len(frame), (index+1)*pieceSize)]
+}
+
+// uuidOf returns the UUID to bring along in a piece: none but in the last, if it has room.
+func uuidOf(frame []byte, index int, uuid string) string {
+	if index != piecesOf(frame)-1 || len(uuid) > maxUUID || !utf8.ValidString(uuid) || len(pieceOf(frame, index))+2+len(uuid) > pieceSize {
+		return ""
+	}
+	return uuid
 }

@@ -211,26 +211,37 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 			return transports.Permanent(fmt.Errorf("publish to %q: frame of %d bytes; direct messages carry %d", user, len(frame.Payload), MaxPayload))
 		}
 	}
+	waits := make([]func() error, 0, len(frames))
 	for _, frame := range frames {
-		if err := t.publish(p, frame); err != nil {
+		wait, end := t.publish(p, frame)
+		defer end()
+		waits = append(waits, wait)
+	}
+	for _, wait := range waits {
+		if err := wait(); err != nil {
 			return fmt.Errorf("publish to %q: %w", user, err)
 		}
 	}
 	return nil
 }
 
-func (t *Transport) publish(p *peer, frame *message.Message) error {
-	ctx, cancel := context.WithCancelCause(frame.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(t.ctx, func() { cancel(ErrClosed) })()
-	err := p.outbox.publish(ctx, frame.UUID, frame.Payload, priority(frame))
-	if err != nil && t.ctx.Err() != nil {
-		return ErrClosed
-	}
-	if frame.Context().Err() != nil {
-		err = errors.Join(err, t.poster.trouble())
-	}
-	return err
+// publish puts a frame under way. It returns what waits for it, and what is called in the end.
+func (t *Transport) publish(p *peer, frame *message.Message) (wait func() error, end func()) {
+	ctx, cancel := context.WithCancel(frame.Context())
+	unhook := context.AfterFunc(t.ctx, cancel)
+	confirmed := p.outbox.publish(ctx, frame.UUID, frame.Payload, priority(frame))
+	return func() error {
+		err := confirmed()
+		switch {
+		case err == nil:
+			return nil
+		case t.ctx.Err() != nil:
+			return ErrClosed
+		case frame.Context().Err() != nil:
+			return errors.Join(err, t.poster.trouble())
+		}
+		return err
+	}, func() { unhook(); cancel() }
 }
 
 func priority(frame *message.Message) int {
