@@ -37,6 +37,7 @@ type Config struct {
 
 	Node    string   `yaml:"-"` // this node's name
 	Peers   []string `yaml:"-"` // the users of the node's peers
+	Feeds   []string `yaml:"-"` // the users whose public posts are read; the peers if nil
 	DataDir string   `yaml:"-"` // where k, positions and caches are kept; of this transport alone
 }
 
@@ -66,6 +67,9 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.ResendAfter, 10*time.Minute)
 	setDefault(&c.Poll, time.Second)
 	setDefault(&c.Margin, 10)
+	if c.Feeds == nil {
+		c.Feeds = c.Peers
+	}
 }
 
 func setDefault[T comparable](to *T, value T) {
@@ -125,7 +129,7 @@ func (c *Config) Validate() error {
 // validatePeers reports what is wrong with what the node itself fills in.
 func (c *Config) validatePeers() error {
 	var errs []error
-	for _, peer := range c.Peers {
+	for _, peer := range slices.Concat(c.Peers, c.Feeds) {
 		if !rpc.ValidName(peer) {
 			errs = append(errs, fmt.Errorf("peer %q: %w", peer, rpc.ErrBadName))
 		}

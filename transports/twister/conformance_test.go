@@ -7,6 +7,7 @@ import (
 
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/transporttest"
+	"github.com/weft-relay/weft/transports/twister"
 	"github.com/weft-relay/weft/transports/twister/twistertest"
 )
 
@@ -17,8 +18,8 @@ func TestTransportKeepsItsPromises(t *testing.T) {
 	transporttest.Run(t, features, func(t *testing.T) transporttest.Network {
 		w := newWorld(t, twistertest.Options{}, "alice", "bob", "carol", "dave", "stranger", "nobody", "origin0", "origin1", "origin2", "origin3")
 		return transporttest.Network{
-			Node: func(t *testing.T, name string, _ ...string) transports.Transport {
-				return w.transport(t, name)
+			Node: func(t *testing.T, name string, follow ...string) transports.Transport {
+				return w.transport(t, name, func(c *twister.Config) { c.Feeds = append([]string{}, follow...) })
 			},
 			Stop: func(*testing.T) {
 				for _, d := range w.daemons {

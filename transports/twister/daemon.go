@@ -57,7 +57,7 @@ type daemon struct {
 	mu      sync.Mutex
 	session *session // nil while there is none
 	peers   bool     // somebody can get what is posted
-	oneBox  bool     // all peers have their keys in the same wallet, and need no torrent
+	alone   bool     // no other daemon waits for what is posted
 	changed chan struct{}
 }
 
@@ -72,7 +72,7 @@ type session struct {
 func newDaemon(c Config, client *rpc.Client, st *status, k func() int, log *slog.Logger) *daemon {
 	return &daemon{
 		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Poll), cliff: warnUserData,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "chain.json")}, start: startUp{sent: -1},
+		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
 	}
 }
 
@@ -251,11 +251,14 @@ func (d *daemon) lookForPeers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peers := torrent.Peers > 0 || d.start.oneBox
+	if torrent.Peers > 0 {
+		d.chain.seeFollower()
+	}
+	peers, alone := torrent.Peers > 0 || d.start.oneBox, d.start.oneBox || !d.chain.state.Followed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.peers != peers || d.oneBox != d.start.oneBox {
-		d.peers, d.oneBox = peers, d.start.oneBox
+	if d.peers != peers || d.alone != alone {
+		d.peers, d.alone = peers, alone
 		d.announce()
 	}
 	return nil
@@ -267,11 +270,12 @@ func (d *daemon) hasPeers() bool {
 	return d.peers
 }
 
-// isOneBox reports whether all peers have their keys in the wallet of this daemon.
-func (d *daemon) isOneBox() bool {
+// isAlone reports whether no other daemon waits for what is posted: none has ever had the user's torrent, or all peers have their keys
+// in the same wallet.
+func (d *daemon) isAlone() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.oneBox
+	return d.alone
 }
 
 func (d *daemon) lastHave(ctx context.Context) (int, error) {

@@ -58,8 +58,9 @@ func (f *feed) load() error {
 }
 
 // publishFeed posts frames, or single messages where Bare says so, to all who follow the user. It returns when each is in the user's
-// torrent and at least one other daemon has it. Where none is connected, that is when the daemon has written it to disk, which takes up to
-// 16 minutes; or at once if all peers are users of the same daemon, so that a kill -9 within that time can still lose it.
+// torrent and at least one other daemon has it. While none is connected, that is when the daemon has written it to disk, which takes up to
+// 16 minutes. It returns at once where nobody has ever followed the user, for who follows begins with what comes then; and in one box, where
+// all peers are users of the same daemon: there a kill -9 within that time can lose what a peer's node has not read.
 func (t *Transport) publishFeed(frames []*message.Message) error {
 	for i, m := range frames {
 		posts, err := t.feed.posts(m, t.Bare(transports.Broadcast))
@@ -81,7 +82,7 @@ func (f *feed) posts(m *message.Message, bare bool) ([]func(k int) string, error
 	if len(m.Payload) > MaxPayload {
 		return nil, transports.Permanent(fmt.Errorf("%d bytes; public posts carry %d", len(m.Payload), MaxPayload))
 	}
-	data, id := m.Payload, frameID(m.UUID)
+	data := m.Payload
 	if bare {
 		b, err := bareMessage(m)
 		if err != nil {
@@ -96,7 +97,7 @@ func (f *feed) posts(m *message.Message, bare bool) ([]func(k int) string, error
 		data = b.pack()
 	}
 	var posts []func(int) string
-	for _, text := range split(data, bare, id) {
+	for _, text := range split(data, bare, m.UUID) {
 		posts = append(posts, constant(text))
 	}
 	return posts, nil
@@ -151,7 +152,7 @@ func (f *feed) awaitSafe(ctx context.Context, posts []*sent) (lost bool, err err
 	for {
 		s, err := f.daemon.await(ctx)
 		if err != nil {
-			return false, err
+			return false, fmt.Errorf("nobody else has it yet: %w", err)
 		}
 		safe := 0
 		for _, p := range posts {
@@ -203,6 +204,6 @@ func (f *feed) look(ctx context.Context, p *sent, now time.Time) (lost bool, err
 		p.listed = now
 	}
 	daemons, err := f.client.PieceAvailability(ctx, f.config.User, p.k)
-	p.safe = daemons > 0 || f.daemon.isOneBox() || now.Sub(p.listed) >= f.pace.saved
+	p.safe = daemons > 0 || f.daemon.isAlone() || now.Sub(p.listed) >= f.pace.saved
 	return false, err
 }

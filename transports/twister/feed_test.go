@@ -175,7 +175,11 @@ func TestFrameOfManyPostsIsPutTogether(t *testing.T) {
 	reads(t, b, alice)
 	large := bytes.Repeat([]byte("0123456\xff\x00\x80"), 2000)
 	tellAll(t, a, message.NewMessage("large", large), numberedFrame(1))
-	comes(t, feed, string(large), "frame 1")
+	m := next(t, feed)
+	require.True(t, bytes.Equal(large, m.Payload))
+	require.Equal(t, "large", m.UUID)
+	m.Ack()
+	comes(t, feed, "frame 1")
 	err := a.Publish(transports.Broadcast, message.NewMessage("larger", make([]byte, MaxPayload+1)))
 	require.True(t, transports.IsPermanent(err), "%v", err)
 }
@@ -202,11 +206,24 @@ func TestBroadcastIsPublishedOnceAnotherDaemonHasIt(t *testing.T) {
 	require.EqualValues(t, len("frame 1"), a.Report().BytesOut)
 }
 
-func TestBroadcastToNobodyIsPublishedOnceItIsOnDisk(t *testing.T) {
+func TestBroadcastThatNobodyWaitsForIsPublishedAtOnce(t *testing.T) {
 	_, atAlice, _ := twoTwisterds(t)
-	a, _ := open(t, testConfig(t, atAlice, alice))
-	a.feed.pace.saved = 20 * time.Millisecond
+	a, _ := open(t, testConfig(t, atAlice, alice, bob))
 	tellAll(t, a, numberedFrame(1))
+}
+
+// The only follower is away, also when this node has been restarted.
+func TestBroadcastToWhoIsAwayIsPublishedOnceItIsOnDisk(t *testing.T) {
+	w := newFeedWorld(t)
+	a, _ := open(t, w.alice)
+	tellAll(t, a, numberedFrame(1))
+	require.NoError(t, a.Close())
+	w.atBob.Stop()
+	a, _ = open(t, w.alice)
+	eventually(t, "alice is without peers", func() bool { return a.Report().State == transports.Stalled })
+	require.False(t, a.daemon.isAlone())
+	a.feed.pace.saved = 20 * time.Millisecond
+	tellAll(t, a, numberedFrame(2))
 }
 
 func TestBroadcastInOneBoxNeedsNoOther(t *testing.T) {
@@ -461,6 +478,7 @@ func TestEndlessFrameIsForgotten(t *testing.T) {
 	w := newFeedWorld(t)
 	b, _ := open(t, w.bob)
 	r := b.feed.follow("carol", time.Now())
+	r.at = feedPosition{Began: true, K: -1}
 	id, data := frameID("a"), make([]byte, 1500)
 	for k := range MaxPayload/len(data) + 1 {
 		text := (&part{id: id, index: k, data: data}).text()
@@ -479,7 +497,7 @@ func TestPositionBehindAFrameThatIsNotWholeKnowsWhatCameSince(t *testing.T) {
 	b, _ := open(t, w.bob)
 	feed := feedOf(t, b)
 	reads(t, b, alice)
-	texts := split(bytes.Repeat([]byte("x"), 3000), false, frameID("large"))
+	texts := split(bytes.Repeat([]byte("x"), 3000), false, "large")
 	require.Len(t, texts, 2)
 	postText(t, w.atAlice, alice, 0, texts[0])
 	postText(t, w.atAlice, alice, 1, "doors/1: empty [mqtt]")
@@ -508,14 +526,14 @@ func FuzzPartsCarryAnyBytes(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, bare bool) {
 		id := frameID("x")
 		var got []byte
-		texts := split(data, bare, id)
+		texts := split(data, bare, "x")
 		for i, text := range texts {
 			require.LessOrEqual(t, len(text), maxPostText)
 			require.NotContains(t, text, "#")
 			require.NotContains(t, text, "@")
 			p, err := parsePart(text)
 			require.NoError(t, err)
-			require.Equal(t, part{last: i == len(texts)-1, bare: bare, id: id, index: i, data: p.data}, *p)
+			require.Equal(t, part{last: i == len(texts)-1, bare: bare, id: id, index: i, uuid: p.uuid, data: p.data}, *p)
 			got = append(got, p.data...)
 		}
 		require.True(t, bytes.Equal(data, got))
@@ -557,7 +575,7 @@ func FuzzPostsAreParsedToWhatTheySay(f *testing.F) {
 // How much of a public post is frame? (the cost of hiding # and @ included)
 func TestPublicPostsAreFilled(t *testing.T) {
 	random := randomBytes(100_000)
-	texts := split(random, false, frameID("x"))
+	texts := split(random, false, "x")
 	require.Greater(t, float64(len(random))/float64(len(texts)*maxPostText), 0.84)
 }
 

@@ -3,6 +3,7 @@ package twister
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"log/slog"
 	"slices"
 	"sync"
@@ -31,7 +32,7 @@ type feedPosition struct {
 	K     int   `json:"k"`               // all up to here is done with
 	// Aside are the ks above K that are done with as well: what came between the parts of a frame that is not whole.
 	Aside  []int    `json:"aside,omitempty"`
-	Recent []string `json:"recent,omitempty"` // frames that were delivered last
+	Recent []string `json:"recent,omitempty"` // ids of the frames that were delivered last
 }
 
 // subscribeFeed delivers the public posts of the peers that are frames or messages until ctx ends: each peer's in the order of their
@@ -47,13 +48,14 @@ func (t *Transport) subscribeFeed(ctx context.Context, out chan<- *message.Messa
 	var running sync.WaitGroup
 	defer running.Wait()
 	heights := map[string]chan int{}
-	for _, peer := range slices.Compact(slices.Sorted(slices.Values(f.config.Peers))) {
+	for _, peer := range slices.Compact(slices.Sorted(slices.Values(f.config.Feeds))) {
 		if peer == f.config.User {
 			continue
 		}
-		heights[peer] = make(chan int, 1)
+		height := make(chan int, 1)
+		heights[peer] = height
 		r := f.follow(peer, time.Now())
-		running.Go(func() { r.run(ctx, heights[peer], out) })
+		running.Go(func() { r.run(ctx, height, out) })
 	}
 	f.poll(ctx, heights)
 }
@@ -302,13 +304,13 @@ func (r *follower) readPart(ctx context.Context, p rpc.Post, out chan<- *message
 		r.k = p.K // but at.K stays before the first part
 		return true
 	}
-	uuid := got.uuid(r.peer)
-	if slices.Contains(r.at.Recent, uuid) {
+	id := hex.EncodeToString(got.id[:])
+	if slices.Contains(r.at.Recent, id) {
 		r.forget()
 		r.move(p.K)
 		return true
 	}
-	m := message.NewMessage(uuid, data)
+	m := message.NewMessage(got.name(r.peer), data)
 	m.Metadata.Set(transports.MetaFrom, r.peer)
 	if got.bare {
 		b, err := unpackMessage(data)
@@ -324,7 +326,7 @@ func (r *follower) readPart(ctx context.Context, p rpc.Post, out chan<- *message
 		return false
 	}
 	r.forget()
-	r.at.Recent = append(r.at.Recent, uuid)
+	r.at.Recent = append(r.at.Recent, id)
 	if len(r.at.Recent) > maxDelivered {
 		r.at.Recent = slices.Delete(r.at.Recent, 0, len(r.at.Recent)-maxDelivered)
 	}

@@ -28,8 +28,9 @@ type chainWatch struct {
 }
 
 type chainState struct {
-	Height int       `json:"height"` // the greatest seen
-	Since  time.Time `json:"since"`
+	Height   int       `json:"height"` // the greatest seen
+	Since    time.Time `json:"since"`
+	Followed bool      `json:"followed"` // another daemon was seen with the user's torrent
 }
 
 // staleAfter is the age of the newest block at which the daemon pauses its torrents.
@@ -43,7 +44,14 @@ func (w *chainWatch) load() error { return loadState(w.path, &w.state) }
 func (w *chainWatch) see(info rpc.Info, now time.Time) {
 	w.info = info
 	if info.Blocks > w.state.Height {
-		w.state = chainState{Height: info.Blocks, Since: now}
+		w.state.Height, w.state.Since = info.Blocks, now
+		_ = saveState(w.path, w.state)
+	}
+}
+
+func (w *chainWatch) seeFollower() {
+	if !w.state.Followed {
+		w.state.Followed = true
 		_ = saveState(w.path, w.state)
 	}
 }

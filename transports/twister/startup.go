@@ -178,11 +178,10 @@ func (d *daemon) rescan(ctx context.Context) error {
 	return nil
 }
 
-// wanted are whom the user has to follow.
+// wanted are whom the user has to follow, himself first.
 func (d *daemon) wanted() []string {
-	return append([]string{d.config.User}, slices.DeleteFunc(slices.Clone(d.config.Peers), func(peer string) bool {
-		return peer == d.config.User
-	})...)
+	others := slices.Compact(slices.Sorted(slices.Values(slices.Concat(d.config.Peers, d.config.Feeds))))
+	return append([]string{d.config.User}, slices.DeleteFunc(others, func(name string) bool { return name == d.config.User })...)
 }
 
 // follow makes up for what is missing in the list of whom the user follows, or says how to.
