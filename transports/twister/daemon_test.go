@@ -3,6 +3,9 @@ package twister
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +36,31 @@ func TestNewUserIsRegisteredAndWaitsForTwoBlocks(t *testing.T) {
 	for _, line := range []string{"checking user", "making a key", "registering the user", "waiting for a block", "twisterd is ready"} {
 		require.Equal(t, 1, w.log.count(line), "%s:\n%s", line, w.log)
 	}
+}
+
+func TestHeightOfTheRegistrationIsTold(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	n.Mine(41)
+	at := newTwisterd(t, n, "a")
+	c := testConfig(t, at, alice)
+	c.Register = true
+	told := make(chan int, 1)
+	w := watch(t, at, c, func(d *daemon) { d.registered = func(height int) { told <- height } })
+	w.says(t, transports.Stalled, "not confirmed")
+	n.Mine(1)
+	require.Equal(t, 42, <-told)
+}
+
+func TestWhatIsNoTwisterdIsNamed(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>hello</html>") }))
+	defer page.Close()
+	_, at, _ := twoTwisterds(t)
+	c := testConfig(t, at, alice)
+	c.URL = strings.Replace(page.URL, "http://", "http://user:secret@", 1)
+	w := watch(t, at, c)
+	w.says(t, transports.Connecting, "look at host and port")
+	require.NotContains(t, w.log.String(), "secret")
+	w.stop()
 }
 
 // A transaction that waits for a block is not kept over a restart of the daemon.
@@ -289,8 +317,10 @@ func TestUserDataNearItsCliffIsWarnedOf(t *testing.T) {
 		require.NoError(t, err)
 	}
 	w := watch(t, atAlice, testConfig(t, atAlice, alice, bob), func(d *daemon) { d.cliff = 4000 })
-	w.says(t, transports.Up, "user_data of twisterd holds some 4725 bytes")
-	require.InDelta(t, atAlice.UserDataSize(), 4725, 100)
+	w.says(t, transports.Up, "user_data of twisterd holds some 0.0 MB of direct messages; above 8 MB")
+	size, err := w.userDataSize(t.Context())
+	require.NoError(t, err)
+	require.InDelta(t, atAlice.UserDataSize(), size, 100)
 }
 
 func TestSuspicionHasTheDaemonLookedAt(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	profileReaders = 2              // at a time: a look takes eight seconds where the DHT is dead
+	profileReaders = 2              // at a time: a look takes eight seconds where the DHT is dead, and there are few connections
 	profileRenewal = 24 * time.Hour // after which the own profile is put again, for nodes come and go
 	profilePuts    = 3              // in a row, before the next poll
 	olderTaken     = 3              // times that an older profile is read until it counts: the newer one is lost
@@ -38,6 +38,7 @@ type directory struct {
 	log    *slog.Logger
 	path   string
 	wake   chan struct{} // holds a token when the wish has changed
+	looks  chan struct{} // holds a token for each look into the DHT
 
 	mu      sync.Mutex // guards all that follows
 	kept    directoryState
@@ -84,7 +85,7 @@ func (w *wish) isDone() bool {
 func newDirectory(c Config, client *rpc.Client, d *daemon, st *status, log *slog.Logger) *directory {
 	return &directory{
 		config: c, client: client, daemon: d, status: st, log: log, path: statePath(c, "profiles.json"), wake: make(chan struct{}, 1),
-		kept: directoryState{Peers: map[string]peerState{}}, older: map[string]int{}, logged: map[string]time.Time{},
+		looks: make(chan struct{}, profileReaders), kept: directoryState{Peers: map[string]peerState{}}, older: map[string]int{}, logged: map[string]time.Time{},
 		version: map[string]int{}, changed: make(chan struct{}),
 	}
 }
@@ -223,13 +224,9 @@ func (d *directory) logOwn(text string, args ...any) {
 
 // readOwn takes in what other nodes have of the own profile, and reports whether they have what was put last, or newer.
 func (d *directory) readOwn(ctx context.Context) (current bool, err error) {
-	entries, err := d.client.DHTGet(ctx, d.config.User, resourceProfile, rpc.Single, 0)
-	if err != nil {
+	e, found, err := d.lookUp(ctx, d.config.User)
+	if err != nil || !found {
 		return false, err
-	}
-	e, found := newest(entries, d.config.User)
-	if !found {
-		return false, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -245,6 +242,22 @@ func (d *directory) readOwn(ctx context.Context) (current bool, err error) {
 		return true, d.save()
 	}
 	return true, nil
+}
+
+// lookUp returns the newest profile of a user that other nodes have, and false if they have none, or none answers.
+func (d *directory) lookUp(ctx context.Context, user string) (rpc.Entry, bool, error) {
+	select {
+	case d.looks <- struct{}{}:
+	case <-ctx.Done():
+		return rpc.Entry{}, false, ctx.Err()
+	}
+	defer func() { <-d.looks }()
+	entries, err := d.client.DHTGet(ctx, user, resourceProfile, rpc.Single, 0)
+	if err != nil {
+		return rpc.Entry{}, false, err
+	}
+	e, found := newest(entries, user)
+	return e, found, nil
 }
 
 // isShown reports whether the profile has the filters of the wish and need not be renewed.

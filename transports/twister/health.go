@@ -33,6 +33,9 @@ type chainState struct {
 	Followed bool      `json:"followed"` // another daemon was seen with the user's torrent
 }
 
+// maxReorganised is how many blocks the chain may take back in passing.
+const maxReorganised = 6
+
 // staleAfter is the age of the newest block at which the daemon pauses its torrents.
 const staleAfter = 24 * time.Hour
 
@@ -60,7 +63,7 @@ func (w *chainWatch) trouble(now time.Time) error {
 	switch {
 	case w.info.Connections == 0:
 		return errAlone
-	case w.info.Blocks < w.state.Height:
+	case w.info.Blocks < w.state.Height-maxReorganised:
 		return fmt.Errorf("%w (it has %d of at least %d)", errBlind, w.info.Blocks, w.state.Height)
 	case now.Sub(w.state.Since) > staleAfter:
 		return errStale
@@ -90,8 +93,9 @@ func (d *daemon) watchData(ctx context.Context) {
 	}
 	d.start.measured, d.start.data = time.Now(), nil
 	if size >= d.cliff {
-		d.start.data = fmt.Errorf("user_data of twisterd holds some %d bytes of direct messages; above %d it is not read at the next start, and the messages "+
-			"and whom the user follows are gone: stop twisterd cleanly, move its user_data away, and start it; weft follows again by itself", size, maxUserData)
+		d.start.data = fmt.Errorf("user_data of twisterd holds some %.1f MB of direct messages; above %.0f MB it is not read at the next start, and the messages "+
+			"and whom the user follows are gone: stop twisterd cleanly, move its user_data away, and start it; weft follows again by itself",
+			float64(size)/1e6, maxUserData/1e6)
 	}
 }
 

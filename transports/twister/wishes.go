@@ -47,7 +47,7 @@ func (d *directory) readPeers(ctx context.Context) {
 }
 
 func (d *directory) readPeer(ctx context.Context, peer string) {
-	entries, err := d.client.DHTGet(ctx, peer, resourceProfile, rpc.Single, 0)
+	e, found, err := d.lookUp(ctx, peer)
 	if err != nil {
 		if ctx.Err() == nil {
 			d.log.Debug("profile of a peer is not read", slog.String("peer", peer), slog.Any("err", err))
@@ -55,7 +55,7 @@ func (d *directory) readPeer(ctx context.Context, peer string) {
 		}
 		return
 	}
-	if e, found := newest(entries, peer); found { // else he has none, or no node has it now: what is known stays
+	if found { // else he has none, or no node has it now: what is known stays
 		d.takeProfile(peer, e)
 	}
 }

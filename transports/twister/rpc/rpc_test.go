@@ -1,6 +1,7 @@
 package rpc_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -266,4 +267,42 @@ func TestProfileCanBePutAgainAsItWasRead(t *testing.T) {
 	require.Equal(t, 2, entries[0].Seq)
 	require.NoError(t, client.DHTPut(t.Context(), "a", "profile", rpc.Single, entries[0].Value, "a", 3))
 	require.Contains(t, string(put), `"params":["a","profile","s",`+value+`,"a",3]`)
+}
+
+// listwalletusers lists ten unless told.
+func TestAllUsersOfALargeWalletAreListed(t *testing.T) {
+	const ten = `"a0","a1","a2","a3","a4","a5","a6","a7","a8","a9"`
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		names := ten
+		if strings.Contains(string(body), `"params":[2147483647]`) {
+			names += `,"last"`
+		}
+		reply(200, `{"result":[`+names+`],"error":null,"id":ID}`)(w, r)
+	})
+	names, err := client.WalletUsers(t.Context())
+	require.NoError(t, err)
+	require.Len(t, names, 11)
+}
+
+func TestTorrentIsCaughtUpWhenNoPeerHasMore(t *testing.T) {
+	for _, tt := range []struct {
+		here  string
+		peers []string
+		want  bool
+	}{
+		{"1110", nil, false},
+		{"1110", []string{"1110"}, true},
+		{"1110", []string{"1010", "11000000"}, true},
+		{"1110", []string{"1110", "1111"}, false},
+		{"1110", []string{"11100001"}, false},
+		{"", []string{""}, true},
+	} {
+		status := rpc.TorrentStatus{Bitfield: tt.here}
+		for _, bits := range tt.peers {
+			status.Connected = append(status.Connected, rpc.TorrentPeer{Bitfield: bits})
+		}
+		require.Equal(t, tt.want, status.CaughtUp(), "%+v", tt)
+	}
 }
