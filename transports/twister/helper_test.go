@@ -2,6 +2,7 @@ package twister_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -107,7 +108,7 @@ func send(ctx context.Context, n *twister.Transport, to string, m *message.Messa
 		again.SetContext(attempt)
 		err := n.Publish(transports.Direct(to), again)
 		cancel()
-		if err == nil || ctx.Err() != nil || transports.IsPermanent(err) {
+		if err == nil || ctx.Err() != nil || transports.IsPermanent(err) || errors.Is(err, twister.ErrClosed) {
 			return err
 		}
 		select {

@@ -141,6 +141,9 @@ func (o *origin) take(p *piece, k int, now time.Time) {
 		o.keep(p, k, now)
 	}
 	o.missed(now)
+	if p.asks && !p.unreceipted {
+		o.debt.ask(now)
+	}
 }
 
 func (o *origin) drop(reason string, k int) {
@@ -201,7 +204,7 @@ func (o *origin) skip(first int, unreceipted bool) {
 func (o *origin) repeated(p *piece, k int, now time.Time) {
 	if p.number <= o.taken {
 		o.settleK(k)
-		if !p.unreceipted {
+		if !p.unreceipted && !p.asks {
 			o.debt.again(now)
 		}
 		return

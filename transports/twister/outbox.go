@@ -22,8 +22,8 @@ const (
 // outbox is what is under way to one recipient. A frame gets its number when its first piece is posted, and is under way until the
 // recipient's receipt covers it. What is not covered is posted again, each time as a new post:
 //
-//   - the oldest frame once no receipt has come for ResendAfter, then twice that, up to a day. Only the oldest: the receipt that it
-//     brings about says how the later ones fare, and a recipient who is away for long costs few posts;
+//   - a piece of the oldest frame once no receipt has come for ResendAfter, then twice that, up to a day. Only that: it asks for a
+//     receipt, which says what else is missing, and a recipient who is away for long costs few posts;
 //   - what a receipt says is missing, unless it may still be on its way;
 //   - what the own daemon has lost, as a session begins.
 type outbox struct {
@@ -53,7 +53,6 @@ type outFrame struct {
 	queued   int           // pieces in the poster's queue
 	due      time.Time     // when it is posted again unless a receipt comes
 	patience time.Duration // from post to due
-	again    int           // how often due has passed
 	done     chan struct{} // closed when it is confirmed
 	waiters  []chan error  // of those who want to hear of failures
 }
@@ -161,6 +160,7 @@ func (o *outbox) leave(f *outFrame, failed chan error) {
 type job struct {
 	frame *outFrame
 	index int
+	asks  bool
 }
 
 // queue marks the pieces of a frame that are to be posted. It is called under the lock; start follows without it.
@@ -170,7 +170,7 @@ func (o *outbox) queue(f *outFrame, which func(outPiece) bool) []job {
 		if p := &f.pieces[i]; !p.queued && !p.had && which(*p) {
 			p.queued = true
 			f.queued++
-			jobs = append(jobs, job{f, i})
+			jobs = append(jobs, job{frame: f, index: i})
 		}
 	}
 	return jobs
@@ -210,7 +210,7 @@ func (o *outbox) text(j job, k int) (string, *receipt) {
 		o.number(f)
 	}
 	h := header{k: k, receipt: o.ride(), piece: &piece{
-		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts,
+		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts, asks: j.asks,
 		uuid: uuidOf(f.data, j.index, f.uuid), data: pieceOf(f.data, j.index),
 	}}
 	return h.text(), h.receipt
@@ -304,28 +304,19 @@ func (o *outbox) tick(now time.Time) {
 		case slices.ContainsFunc(f.pieces, func(p outPiece) bool { return p.k < 0 && !p.had }): // refused
 			jobs = append(jobs, o.queue(f, func(p outPiece) bool { return p.k < 0 })...)
 		case i == 0:
-			jobs = append(jobs, o.repeat(f)...)
+			jobs = append(jobs, o.ask(f))
 		}
 	}
 	o.mu.Unlock()
 	o.start(jobs)
 }
 
-// repeat queues what the recipient may lack of a frame: what he has not said that he has, or, when that has not helped, all of it. Of
-// one that he has all of one piece makes him repeat his receipt.
-func (o *outbox) repeat(f *outFrame) []job {
-	f.again++
-	if f.again%2 == 0 {
-		for i := range f.pieces {
-			f.pieces[i].had = false
-		}
-	}
-	jobs := o.queue(f, func(outPiece) bool { return true })
-	if len(jobs) == 0 {
-		f.pieces[0].had = false
-		jobs = o.queue(f, func(outPiece) bool { return true })
-	}
-	return jobs
+// ask queues one piece of a frame, of those that the recipient may lack, which asks him what he has.
+func (o *outbox) ask(f *outFrame) job {
+	i := max(0, slices.IndexFunc(f.pieces, func(p outPiece) bool { return !p.had }))
+	f.pieces[i].had, f.pieces[i].queued = false, true
+	f.queued++
+	return job{frame: f, index: i, asks: true}
 }
 
 // receive takes in a receipt, and reports whether it can be one of these frames.
