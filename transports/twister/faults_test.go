@@ -54,7 +54,7 @@ func TestLostPiecesAreSentAgainWithNewKs(t *testing.T) {
 	resend := func(c *twister.Config) { c.ResendAfter = 100 * time.Millisecond }
 	alice, bob := w.node(t, "alice", sent.through, resend), w.node(t, "bob", resend)
 	got := gatherFrom(subscribe(t, bob))
-	const count = 30
+	const count = 15
 	require.NoError(t, lane(t.Context(), func() *twister.Transport { return alice }, "bob", count))
 	inOrder(t, got.all(), count, 1)
 	require.Empty(t, sent.twice())

@@ -40,6 +40,14 @@ const blocks = 3000
 
 func newWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
 	t.Helper()
+	w := newPoorWorld(t, opts, users...)
+	w.Mine(blocks)
+	return w
+}
+
+// newPoorWorld is one with so few blocks that users can post no more than 23 times.
+func newPoorWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
+	t.Helper()
 	n, err := twistertest.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
@@ -51,7 +59,7 @@ func newWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
 		require.NoError(t, d.Register(user))
 		w.daemons[user] = d
 	}
-	n.Mine(blocks)
+	n.Mine(2)
 	return w
 }
 
