@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,4 +183,17 @@ func TestTransportsRestartedAtRandomLoseNothing(t *testing.T) {
 	inOrder(t, got, count, restarts+1)
 	require.Empty(t, sent.twice())
 	t.Logf("%d restarts, %d posts for %d frames, %d received", restarts, len(sent.taken()), count, len(got))
+}
+
+// A sender whose folder and clock were set back learns from the recipient where to go on.
+func TestSenderThatWasSetBackGetsThrough(t *testing.T) {
+	w := newWorld(t, twistertest.Options{}, "alice", "bob")
+	dir := filepath.Join(w.dirs, "bob")
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "inbox.json"), []byte(`{"alice": {"epoch": 4294000000, "taken": 5}}`), 0o600))
+	resend := func(c *twister.Config) { c.ResendAfter = 50 * time.Millisecond }
+	alice, bob := w.node(t, "alice", resend), w.node(t, "bob", resend)
+	got := gatherFrom(subscribe(t, bob))
+	require.NoError(t, lane(t.Context(), func() *twister.Transport { return alice }, "bob", 3))
+	inOrder(t, got.all(), 3, 1)
 }

@@ -125,6 +125,9 @@ func (o *origin) take(p *piece, k int, now time.Time) {
 	o.seen.add(k)
 	if p.epoch < o.epoch { // of before the sender's last start: he has sent it again
 		o.settleK(k)
+		if p.asks && !p.unreceipted { // or his clock and his folder are of before it: he learns the epoch from a receipt
+			o.debt.ask(now)
+		}
 		return
 	}
 	if p.epoch > o.epoch {

@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -106,10 +107,10 @@ func (o *outbox) add(ctx context.Context, uuid string, data []byte, priority int
 		return nil, fmt.Errorf("%d frames without a receipt: %w", maxAhead, ctx.Err())
 	}
 	o.mu.Lock()
-	if f, known := o.find(uuid); known { // by another, meanwhile
+	if _, known := o.find(uuid); known { // by another, meanwhile
 		o.mu.Unlock()
 		<-o.slots
-		f, _ = o.join(uuid, failed)
+		f, _ := o.join(uuid, failed)
 		return f, nil
 	}
 	f := &outFrame{
@@ -322,10 +323,18 @@ func (o *outbox) ask(f *outFrame) job {
 // receive takes in a receipt, and reports whether it can be one of these frames.
 func (o *outbox) receive(r *receipt, now time.Time) bool {
 	o.mu.Lock()
-	if r.epoch != o.epoch || r.number >= o.next {
-		known := r.epoch < o.epoch // of an earlier start: late
+	switch {
+	case r.epoch < o.epoch: // of an earlier start: late
 		o.mu.Unlock()
-		return known
+		return true
+	case r.epoch > o.epoch && r.epoch < math.MaxUint32:
+		jobs := o.begin(r.epoch + 1)
+		o.mu.Unlock()
+		o.start(jobs)
+		return true
+	case r.epoch > o.epoch, r.number >= o.next:
+		o.mu.Unlock()
+		return false
 	}
 	for len(o.frames) > 0 && o.frames[0].number != 0 && o.frames[0].number <= r.number {
 		o.confirm(o.frames[0])
@@ -337,6 +346,20 @@ func (o *outbox) receive(r *receipt, now time.Time) bool {
 	o.mu.Unlock()
 	o.start(jobs)
 	return true
+}
+
+// begin starts anew in an epoch: the recipient remembers a start that this side has forgotten, and takes nothing of before it.
+func (o *outbox) begin(epoch uint32) []job {
+	o.epoch, o.next = epoch, 1
+	var jobs []job
+	for _, f := range o.frames {
+		f.number = 0
+		for i := range f.pieces {
+			f.pieces[i].k, f.pieces[i].had = -1, false
+		}
+		jobs = append(jobs, o.queue(f, func(outPiece) bool { return true })...)
+	}
+	return jobs
 }
 
 // look queues what the recipient lacks although he has seen later posts. What was posted just now may be on its way.
@@ -369,11 +392,4 @@ func (o *outbox) lost(status rpc.TorrentStatus) {
 	}
 	o.mu.Unlock()
 	o.start(jobs)
-}
-
-// underWay returns how many frames are.
-func (o *outbox) underWay() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.frames)
 }
