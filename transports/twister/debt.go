@@ -16,6 +16,7 @@ type debt struct {
 	repeated time.Time
 	plaint   time.Duration // between receipts that say what is missing; doubles
 	plainted time.Time
+	asked    time.Time // when the sender last asked and was heard
 }
 
 func (d *debt) reset() {
@@ -38,6 +39,18 @@ func (d *debt) again(now time.Time) {
 	d.owed, d.deadline = true, now.Add(d.delay)
 	d.repeated = now
 	d.repeats = min(max(2*d.repeats, d.resend/4), maxPatience)
+}
+
+// ask owes a receipt that says what is missing to a sender who asks for one, but not one for each time.
+func (d *debt) ask(now time.Time) {
+	if now.Sub(d.asked) < d.resend/4 {
+		return
+	}
+	d.asked = now
+	if !d.owed {
+		d.deadline = now.Add(d.delay)
+	}
+	d.owed, d.full = true, true
 }
 
 // whole says that a frame has become whole: what was missing has come.

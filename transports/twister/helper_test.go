@@ -2,6 +2,7 @@ package twister_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -39,6 +40,14 @@ const blocks = 3000
 
 func newWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
 	t.Helper()
+	w := newPoorWorld(t, opts, users...)
+	w.Mine(blocks)
+	return w
+}
+
+// newPoorWorld is one with so few blocks that users can post no more than 23 times.
+func newPoorWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
+	t.Helper()
 	n, err := twistertest.New(opts)
 	require.NoError(t, err)
 	t.Cleanup(n.Close)
@@ -50,7 +59,7 @@ func newWorld(t *testing.T, opts twistertest.Options, users ...string) *world {
 		require.NoError(t, d.Register(user))
 		w.daemons[user] = d
 	}
-	n.Mine(blocks)
+	n.Mine(2)
 	return w
 }
 
@@ -107,7 +116,7 @@ func send(ctx context.Context, n *twister.Transport, to string, m *message.Messa
 		again.SetContext(attempt)
 		err := n.Publish(transports.Direct(to), again)
 		cancel()
-		if err == nil || ctx.Err() != nil || transports.IsPermanent(err) {
+		if err == nil || ctx.Err() != nil || transports.IsPermanent(err) || errors.Is(err, twister.ErrClosed) {
 			return err
 		}
 		select {

@@ -125,6 +125,9 @@ func (o *origin) take(p *piece, k int, now time.Time) {
 	o.seen.add(k)
 	if p.epoch < o.epoch { // of before the sender's last start: he has sent it again
 		o.settleK(k)
+		if p.asks && !p.unreceipted { // or his clock and his folder are of before it: he learns the epoch from a receipt
+			o.debt.ask(now)
+		}
 		return
 	}
 	if p.epoch > o.epoch {
@@ -141,6 +144,9 @@ func (o *origin) take(p *piece, k int, now time.Time) {
 		o.keep(p, k, now)
 	}
 	o.missed(now)
+	if p.asks && !p.unreceipted {
+		o.debt.ask(now)
+	}
 }
 
 func (o *origin) drop(reason string, k int) {
@@ -201,7 +207,7 @@ func (o *origin) skip(first int, unreceipted bool) {
 func (o *origin) repeated(p *piece, k int, now time.Time) {
 	if p.number <= o.taken {
 		o.settleK(k)
-		if !p.unreceipted {
+		if !p.unreceipted && !p.asks {
 			o.debt.again(now)
 		}
 		return

@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,8 +23,8 @@ const (
 // outbox is what is under way to one recipient. A frame gets its number when its first piece is posted, and is under way until the
 // recipient's receipt covers it. What is not covered is posted again, each time as a new post:
 //
-//   - the oldest frame once no receipt has come for ResendAfter, then twice that, up to a day. Only the oldest: the receipt that it
-//     brings about says how the later ones fare, and a recipient who is away for long costs few posts;
+//   - a piece of the oldest frame once no receipt has come for ResendAfter, then twice that, up to a day. Only that: it asks for a
+//     receipt, which says what else is missing, and a recipient who is away for long costs few posts;
 //   - what a receipt says is missing, unless it may still be on its way;
 //   - what the own daemon has lost, as a session begins.
 type outbox struct {
@@ -53,7 +54,6 @@ type outFrame struct {
 	queued   int           // pieces in the poster's queue
 	due      time.Time     // when it is posted again unless a receipt comes
 	patience time.Duration // from post to due
-	again    int           // how often due has passed
 	done     chan struct{} // closed when it is confirmed
 	waiters  []chan error  // of those who want to hear of failures
 }
@@ -107,10 +107,10 @@ func (o *outbox) add(ctx context.Context, uuid string, data []byte, priority int
 		return nil, fmt.Errorf("%d frames without a receipt: %w", maxAhead, ctx.Err())
 	}
 	o.mu.Lock()
-	if f, known := o.find(uuid); known { // by another, meanwhile
+	if _, known := o.find(uuid); known { // by another, meanwhile
 		o.mu.Unlock()
 		<-o.slots
-		f, _ = o.join(uuid, failed)
+		f, _ := o.join(uuid, failed)
 		return f, nil
 	}
 	f := &outFrame{
@@ -161,6 +161,7 @@ func (o *outbox) leave(f *outFrame, failed chan error) {
 type job struct {
 	frame *outFrame
 	index int
+	asks  bool
 }
 
 // queue marks the pieces of a frame that are to be posted. It is called under the lock; start follows without it.
@@ -170,7 +171,7 @@ func (o *outbox) queue(f *outFrame, which func(outPiece) bool) []job {
 		if p := &f.pieces[i]; !p.queued && !p.had && which(*p) {
 			p.queued = true
 			f.queued++
-			jobs = append(jobs, job{f, i})
+			jobs = append(jobs, job{frame: f, index: i})
 		}
 	}
 	return jobs
@@ -210,7 +211,7 @@ func (o *outbox) text(j job, k int) (string, *receipt) {
 		o.number(f)
 	}
 	h := header{k: k, receipt: o.ride(), piece: &piece{
-		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts,
+		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts, asks: j.asks,
 		uuid: uuidOf(f.data, j.index, f.uuid), data: pieceOf(f.data, j.index),
 	}}
 	return h.text(), h.receipt
@@ -304,37 +305,36 @@ func (o *outbox) tick(now time.Time) {
 		case slices.ContainsFunc(f.pieces, func(p outPiece) bool { return p.k < 0 && !p.had }): // refused
 			jobs = append(jobs, o.queue(f, func(p outPiece) bool { return p.k < 0 })...)
 		case i == 0:
-			jobs = append(jobs, o.repeat(f)...)
+			jobs = append(jobs, o.ask(f))
 		}
 	}
 	o.mu.Unlock()
 	o.start(jobs)
 }
 
-// repeat queues what the recipient may lack of a frame: what he has not said that he has, or, when that has not helped, all of it. Of
-// one that he has all of one piece makes him repeat his receipt.
-func (o *outbox) repeat(f *outFrame) []job {
-	f.again++
-	if f.again%2 == 0 {
-		for i := range f.pieces {
-			f.pieces[i].had = false
-		}
-	}
-	jobs := o.queue(f, func(outPiece) bool { return true })
-	if len(jobs) == 0 {
-		f.pieces[0].had = false
-		jobs = o.queue(f, func(outPiece) bool { return true })
-	}
-	return jobs
+// ask queues one piece of a frame, of those that the recipient may lack, which asks him what he has.
+func (o *outbox) ask(f *outFrame) job {
+	i := max(0, slices.IndexFunc(f.pieces, func(p outPiece) bool { return !p.had }))
+	f.pieces[i].had, f.pieces[i].queued = false, true
+	f.queued++
+	return job{frame: f, index: i, asks: true}
 }
 
 // receive takes in a receipt, and reports whether it can be one of these frames.
 func (o *outbox) receive(r *receipt, now time.Time) bool {
 	o.mu.Lock()
-	if r.epoch != o.epoch || r.number >= o.next {
-		known := r.epoch < o.epoch // of an earlier start: late
+	switch {
+	case r.epoch < o.epoch: // of an earlier start: late
 		o.mu.Unlock()
-		return known
+		return true
+	case r.epoch > o.epoch && r.epoch < math.MaxUint32:
+		jobs := o.begin(r.epoch + 1)
+		o.mu.Unlock()
+		o.start(jobs)
+		return true
+	case r.epoch > o.epoch, r.number >= o.next:
+		o.mu.Unlock()
+		return false
 	}
 	for len(o.frames) > 0 && o.frames[0].number != 0 && o.frames[0].number <= r.number {
 		o.confirm(o.frames[0])
@@ -346,6 +346,20 @@ func (o *outbox) receive(r *receipt, now time.Time) bool {
 	o.mu.Unlock()
 	o.start(jobs)
 	return true
+}
+
+// begin starts anew in an epoch: the recipient remembers a start that this side has forgotten, and takes nothing of before it.
+func (o *outbox) begin(epoch uint32) []job {
+	o.epoch, o.next = epoch, 1
+	var jobs []job
+	for _, f := range o.frames {
+		f.number = 0
+		for i := range f.pieces {
+			f.pieces[i].k, f.pieces[i].had = -1, false
+		}
+		jobs = append(jobs, o.queue(f, func(outPiece) bool { return true })...)
+	}
+	return jobs
 }
 
 // look queues what the recipient lacks although he has seen later posts. What was posted just now may be on its way.
@@ -378,11 +392,4 @@ func (o *outbox) lost(status rpc.TorrentStatus) {
 	}
 	o.mu.Unlock()
 	o.start(jobs)
-}
-
-// underWay returns how many frames are.
-func (o *outbox) underWay() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.frames)
 }

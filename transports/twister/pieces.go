@@ -30,7 +30,8 @@ const (
 	isWhole                  // of the piece: it is the only one
 	unreceipted              // of the piece: the sender waits for no receipt
 	hasUUID                  // of the last piece: brings the frame's UUID too
-	lastFlag     = hasUUID
+	asks                     // of the piece: the sender has waited long for a receipt, and wants one with a view
+	lastFlag     = asks
 	knownFlags   = 2*lastFlag - 1
 	plainReceipt = hasReceipt
 	fullReceipt  = hasReceipt | hasView
@@ -72,6 +73,7 @@ type piece struct {
 	index       int
 	count       int
 	unreceipted bool
+	asks        bool   // for a receipt with a view
 	uuid        string // of the frame; only in the last piece, and only where that has room: posts are scarce, not their bytes
 	data        []byte
 }
@@ -131,6 +133,9 @@ func (h *header) text() string {
 		if p.unreceipted {
 			flags |= unreceipted
 		}
+		if p.asks {
+			flags |= asks
+		}
 		if p.uuid != "" {
 			flags |= hasUUID
 			data = append(binary.AppendUvarint(data, uint64(len(p.uuid))), p.uuid...)
@@ -185,7 +190,7 @@ func parsePiece(text string) (*header, error) {
 	}
 	switch {
 	case r.bad, len(r.rest) > 0, flags&(hasReceipt|hasPiece) == 0, flags&^knownFlags != 0,
-		flags&hasView != 0 && flags&hasReceipt == 0, flags&(isWhole|unreceipted|hasUUID) != 0 && flags&hasPiece == 0:
+		flags&hasView != 0 && flags&hasReceipt == 0, flags&(isWhole|unreceipted|hasUUID|asks) != 0 && flags&hasPiece == 0:
 		return nil, errMalformed
 	}
 	return h, nil
@@ -258,7 +263,8 @@ func (r *reader) receipt(flags byte) *receipt {
 }
 
 func (r *reader) piece(flags byte) *piece {
-	p := &piece{epoch: r.epoch(), number: r.number(maxNumber), back: r.number(2 * maxAhead), count: 1, unreceipted: flags&unreceipted != 0}
+	p := &piece{epoch: r.epoch(), number: r.number(maxNumber), back: r.number(2 * maxAhead), count: 1}
+	p.unreceipted, p.asks = flags&unreceipted != 0, flags&asks != 0
 	if flags&isWhole == 0 {
 		p.index, p.count = r.number(maxPieces-1), 1+r.number(maxPieces-1)
 		if p.count == 1 {

@@ -42,8 +42,8 @@ func TestMessagesLookAsTheyAlwaysDid(t *testing.T) {
 			"2c 07 5f3e1234 01 00 01 75 6672616d65",
 		},
 		{
-			header{k: 300, receipt: &receipt{epoch: 1, number: 200}, piece: &piece{epoch: 2, number: 9, back: 3, index: 1, count: 2, unreceipted: true, data: []byte("x")}},
-			"15 ac02 00000001 c801 00000002 09 03 01 01 78",
+			header{k: 300, receipt: &receipt{epoch: 1, number: 200}, piece: &piece{epoch: 2, number: 9, back: 3, index: 1, count: 2, unreceipted: true, asks: true, data: []byte("x")}},
+			"55 ac02 00000001 c801 00000002 09 03 01 01 78",
 		},
 		{
 			header{k: 1, receipt: &receipt{epoch: 1, number: 2, view: &view{seen: 40, frames: []partial{{number: 3, have: []byte{5}}, {number: 5}}}}},
@@ -76,7 +76,7 @@ func TestWhatIsNotWrittenIsNotRead(t *testing.T) {
 		"nothing":                     "w1:",
 		"another format":              `{"topic":"a"}`,
 		"neither receipt nor piece":   packed("00 01"),
-		"an unknown flag":             packed("4c 01 00000001 01 00 78"),
+		"an unknown flag":             packed("8c 01 00000001 01 00 78"),
 		"a view without a receipt":    packed("02 01"),
 		"a number in a long form":     packed("0c 8100 00000001 01 00 78"),
 		"frame 0":                     packed("0c 01 00000001 00 00 78"),

@@ -370,7 +370,7 @@ func (p *poster) accepted(k, height int) {
 func (p *poster) refused(k, height int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.funds.refusal != height {
+	if !errors.Is(p.why, rpc.ErrBudgetSpent) {
 		p.log.Info("twister posts of this user are spent, waiting for blocks", "k", k, "height", height)
 	}
 	p.funds.refuse(height, k)

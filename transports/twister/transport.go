@@ -290,3 +290,6 @@ func (t *Transport) subscribeInbox(ctx context.Context, out chan<- *message.Mess
 	running.Wait()
 	<-ctx.Done()
 }
+
+// Budget returns what the user may post.
+func (t *Transport) Budget() Budget { return t.poster.budget() }
