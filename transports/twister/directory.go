@@ -183,7 +183,7 @@ func (d *directory) keepShown(ctx context.Context) bool {
 			d.resolve(w, nil)
 			return true
 		}
-		if err := d.put(ctx, w); err != nil {
+		if err := d.put(ctx, w, found); err != nil {
 			if transports.IsPermanent(err) {
 				d.resolve(w, err)
 				return true
@@ -274,16 +274,17 @@ func (d *directory) isShown(w *wish) bool {
 	return dropped == 0 && slices.Equal(shown, w.filters)
 }
 
-// put puts the profile with the filters among all else that it was seen to hold. It is kept on disk before.
-func (d *directory) put(ctx context.Context, w *wish) error {
+// put puts the profile with the filters among all else that it was seen to hold, whether another was found or none. It is kept on
+// disk before.
+func (d *directory) put(ctx context.Context, w *wish, found bool) error {
 	d.mu.Lock()
 	fields := d.kept.Own.with(d.config.ProfileField, w.filters)
 	if err := fits(d.config.User, d.config.ProfileField, fields); err != nil {
 		d.mu.Unlock()
 		return err
 	}
-	if w.isDone() && time.Since(w.shown) < profileRenewal {
-		d.logOwn("the filters in the profile were changed or are gone; putting them back")
+	if found && w.isDone() && time.Since(w.shown) < profileRenewal {
+		d.logOwn("the filters in the profile were changed elsewhere; putting them back")
 	}
 	p, err := d.kept.Own.next(fields)
 	if err == nil {

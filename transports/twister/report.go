@@ -1,6 +1,7 @@
 package twister
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -49,7 +50,11 @@ func (s *status) set(state transports.State, err error) {
 	switch {
 	case err != nil && (changed || !s.warned[s.detail]):
 		s.warned[s.detail] = true
-		s.log.Warn("twister "+string(state), slog.String("detail", s.detail))
+		level := slog.LevelWarn
+		if errors.Is(err, rpc.ErrWarmingUp) { // which passes by itself
+			level = slog.LevelInfo
+		}
+		s.log.Log(context.Background(), level, "twister "+string(state), slog.String("detail", s.detail))
 	case err == nil && (changed || was != ""):
 		s.log.Info("twister " + string(state))
 	}

@@ -192,7 +192,8 @@ func (d *daemon) follow(ctx context.Context) error {
 		return err
 	}
 	self := missing[0] == d.config.User
-	if self && d.start.warming && time.Since(d.start.begun) < d.pace.grace {
+	registered := d.start.confirmed != 0 // just now: there is no user data of his
+	if self && !registered && d.start.warming && time.Since(d.start.begun) < d.pace.grace {
 		return fmt.Errorf("%w: it has not read its user data", rpc.ErrWarmingUp)
 	}
 	if self && d.session != nil {
