@@ -286,6 +286,9 @@ func (p *poster) send(ctx context.Context, w *waiting) error {
 	case errors.Is(err, rpc.ErrBudgetSpent):
 		p.refused(k, height)
 		p.again(w, err)
+		if height == 0 {
+			return err
+		}
 		return nil
 	case ofThePost(err):
 		w.done(-1, err)
@@ -363,7 +366,7 @@ func (p *poster) accepted(k, height int) {
 	defer p.mu.Unlock()
 	p.next = max(p.next, k+1)
 	p.funds.block(height, time.Now())
-	p.funds.accept(height, k, time.Now())
+	p.funds.accept(max(height, p.funds.height()), k, time.Now())
 	p.why = nil
 }
 
