@@ -149,7 +149,7 @@ func (b *budget) accept(height, k int, now time.Time) {
 // refuse takes in that the post k was refused at a height.
 func (b *budget) refuse(height, k int) {
 	b.refused(height, k)
-	b.refusal = height
+	b.refusal = max(height, b.height())
 }
 
 func (b *budget) report(next int) Budget {

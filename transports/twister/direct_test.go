@@ -2,6 +2,7 @@ package twister_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -105,4 +106,45 @@ func TestManyFramesArriveInOrderThoughOneSecondIsListedInReverse(t *testing.T) {
 	}
 	publish(t, alice, "bob", frames...)
 	require.Equal(t, want, got.all())
+}
+
+func TestFrameWhosePublisherGaveUpGoesOnAndIsJoined(t *testing.T) {
+	w := newWorld(t, twistertest.Options{}, "alice", "bob")
+	sent := record(t, w.daemons["alice"])
+	patient := func(c *twister.Config) { c.ResendAfter = time.Hour }
+	alice, bob := w.node(t, "alice", sent.through, patient), w.node(t, "bob", patient)
+	for range 3 { // nobody subscribes
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		m := frame(1)
+		m.SetContext(ctx)
+		require.ErrorIs(t, alice.Publish(transports.Direct("bob"), m), context.DeadlineExceeded)
+		cancel()
+	}
+	got := gatherFrom(subscribe(t, bob))
+	publish(t, alice, "bob", frame(1))
+	require.Equal(t, []string{"frame 1"}, got.all())
+	require.Len(t, sent.taken(), 1)
+}
+
+func TestNoMoreFramesAreUnderWayThanARecipientKeeps(t *testing.T) {
+	w := newWorld(t, twistertest.Options{}, "alice", "bob")
+	sent := record(t, w.daemons["alice"])
+	patient := func(c *twister.Config) { c.ResendAfter = time.Hour }
+	alice, bob := w.node(t, "alice", sent.through, patient), w.node(t, "bob", patient)
+	const count = 50
+	var frames []*message.Message
+	for i := range count {
+		frames = append(frames, frame(i))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for _, m := range frames {
+		m.SetContext(ctx)
+	}
+	require.ErrorIs(t, alice.Publish(transports.Direct("bob"), frames...), context.DeadlineExceeded)
+	require.LessOrEqual(t, len(sent.taken()), 32)
+	got := gatherFrom(subscribe(t, bob))
+	publish(t, alice, "bob", frames...)
+	inOrder(t, got.all(), count, 1)
+	require.Len(t, sent.taken(), count)
 }

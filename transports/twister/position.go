@@ -121,20 +121,6 @@ func (o *origin) statement() *receipt {
 	return &receipt{epoch: o.epoch, number: o.saved, view: v}
 }
 
-// bits returns the bit map of the pieces that are here, nil if all are.
-func (a *assembly) bits() []byte {
-	if a.missing == 0 {
-		return nil
-	}
-	bits := make([]byte, (len(a.pieces)+7)/8)
-	for i, data := range a.pieces {
-		if data != nil {
-			bits[i/8] |= 1 << (i % 8)
-		}
-	}
-	return bits
-}
-
 // expire drops frames of which nothing has come for too long. What is missing of a sender who waits for no receipts is given up
 // so that the rest goes on.
 func (o *origin) expire(now time.Time) {

@@ -179,3 +179,27 @@ func TestWithoutReceiptsTheDaemonsWordIsTaken(t *testing.T) {
 	require.NoError(t, bob.Close())
 	require.Empty(t, w.posts(t, "bob"), "no receipts")
 }
+
+// A crash wastes few ks and uses none again; what was taken does not come again, and what was not does.
+func TestCrashUsesNoKAgain(t *testing.T) {
+	w := newWorld(t, twistertest.Options{}, "alice", "bob")
+	sent := record(t, w.daemons["alice"])
+	bob := w.node(t, "bob")
+	got := gatherFrom(subscribe(t, bob))
+	const crashes, each = 3, 7
+	for crash := range crashes {
+		alice := w.transport(t, "alice", sent.through)
+		require.NoError(t, alice.Start(t.Context()))
+		for i := range each {
+			publish(t, alice, "bob", frame(crash*each+i))
+		}
+		used, image := alice.Budget().Used, filepath.Join(w.dirs, fmt.Sprint("crash", crash))
+		require.NoError(t, os.CopyFS(image, os.DirFS(filepath.Join(w.dirs, "alice")))) // what a crash would leave now
+		require.NoError(t, alice.Close())
+		require.NoError(t, os.RemoveAll(filepath.Join(w.dirs, "alice")))
+		require.NoError(t, os.Rename(image, filepath.Join(w.dirs, "alice")))
+		require.LessOrEqual(t, used, (crash+1)*each+crash*16)
+	}
+	inOrder(t, got.all(), crashes*each, 1)
+	require.Empty(t, sent.twice())
+}

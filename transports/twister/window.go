@@ -40,9 +40,11 @@ func (o *origin) takeBack(i int) {
 		select {
 		case <-it.frame.Acked():
 			it.acked = true
+			it.end()
 		default:
+			it.end()
+			it.frame = nil // its context may be the subscriber's own by now
 		}
-		it.end()
 	}
 	o.handed = min(o.handed, i)
 }
