@@ -11,7 +11,8 @@
 // # Frames
 //
 // The payload of a Watermill message is one sealed frame, opaque to the transport. Its UUID names the frame: the same
-// frame sent again has the same UUID, so a network that suppresses duplicates may use it as its key.
+// frame sent again has the same UUID, so a network that suppresses duplicates may use it as its key. It arrives with that UUID, or,
+// where a frame fills what a scarce network carries to the byte, with one of the transport's own.
 //
 // # Topics
 //
