@@ -12,7 +12,6 @@ import (
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
-	"github.com/mochi-mqtt/server/v2/listeners"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -91,7 +90,7 @@ func (b *Broker) Start(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: embedded.listen: %w; name an address that is free, or end what uses it", err), store.close())
 	}
-	own := &brokerListener{Listener: listener, store: store, notes: b.notes}
+	own := &brokerListener{net: listener, store: store, notes: b.notes, conns: make(map[*brokerConn]struct{})}
 	persist := &persistHook{broker: b, store: store}
 	if err := b.serve(own, persist); err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: %w", err), listener.Close(), store.close())
@@ -102,13 +101,13 @@ func (b *Broker) Start(ctx context.Context) error {
 	return nil
 }
 
-func (b *Broker) serve(listener net.Listener, persist *persistHook) error {
+func (b *Broker) serve(listener *brokerListener, persist *persistHook) error {
 	for _, hook := range []mochi.Hook{&brokerHook{broker: b}, persist} {
 		if err := b.server.AddHook(hook, nil); err != nil {
 			return err
 		}
 	}
-	if err := b.server.AddListener(listeners.NewNet("mqtt", listener)); err != nil {
+	if err := b.server.AddListener(listener); err != nil {
 		return err
 	}
 	return b.server.Serve()
@@ -122,9 +121,7 @@ func (b *Broker) Close() error {
 		return nil
 	}
 	b.persist.close()
-	err := b.server.Close()
-	b.listener.work.Wait()
-	err = errors.Join(err, b.store.close())
+	err := errors.Join(b.server.Close(), b.store.close())
 	b.listener = nil
 	if err != nil {
 		return fmt.Errorf("built-in broker: %w", err)
@@ -156,7 +153,7 @@ func (b *Broker) Addr() string {
 	if b.listener == nil {
 		return ""
 	}
-	return b.listener.Addr().String()
+	return b.listener.Address()
 }
 
 // URL returns what the [Config] of the process's own session takes: it may always connect, and do everything. It is a

@@ -3,7 +3,7 @@ package mqtt
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
 const (
@@ -20,60 +21,85 @@ const (
 	farewell = time.Second
 )
 
-// brokerListener hands mochi connections that gather writes, and that write what promises something only after the
-// store is synced.
+// brokerListener is mochi's listener. It hands mochi connections that gather writes, and that write what promises something only
+// after the store is synced. mochi's own one lets a connection begin while the server already waits for the last to end.
 type brokerListener struct {
-	net.Listener
+	net   net.Listener
 	store *brokerStore
 	notes *notes
-	work  sync.WaitGroup
+	log   *slog.Logger
+	work  sync.WaitGroup // all goroutines of the connections
 
 	mu     sync.Mutex
 	conns  map[*brokerConn]struct{}
 	closed bool
 }
 
-// Accept implements [net.Listener].
-func (l *brokerListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// Init implements [listeners.Listener].
+func (l *brokerListener) Init(log *slog.Logger) error {
+	l.log = log
+	return nil
+}
+
+// ID implements [listeners.Listener].
+func (l *brokerListener) ID() string { return "mqtt" }
+
+// Address implements [listeners.Listener].
+func (l *brokerListener) Address() string { return l.net.Addr().String() }
+
+// Protocol implements [listeners.Listener].
+func (l *brokerListener) Protocol() string { return l.net.Addr().Network() }
+
+// Serve implements [listeners.Listener]: it hands connections to establish until Close.
+func (l *brokerListener) Serve(establish listeners.EstablishFn) {
+	for {
+		conn, err := l.net.Accept()
+		if err != nil {
+			return
+		}
+		c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes}
+		if !l.hold(c, establish) {
+			conn.Close()
+			return
+		}
 	}
-	c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes}
-	if !l.hold(c) {
-		return nil, errors.Join(net.ErrClosed, conn.Close())
+}
+
+// hold lets a connection run, unless the listener is closed.
+func (l *brokerListener) hold(c *brokerConn, establish listeners.EstablishFn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
 	}
+	l.conns[c] = struct{}{}
+	l.work.Go(func() {
+		if err := establish(l.ID(), c); err != nil {
+			l.log.Debug("connection ended", "error", err)
+		}
+	})
 	l.work.Go(func() {
 		c.link.flush()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.conns, c)
 	})
-	return c, nil
+	return true
 }
 
-func (l *brokerListener) hold(c *brokerConn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conns == nil {
-		l.conns = make(map[*brokerConn]struct{})
-	}
-	l.conns[c] = struct{}{}
-	return !l.closed
-}
-
-// Close implements [net.Listener]. It ends the connections too: mochi knows only those that have sent a CONNECT, forgets one
-// that comes while it stops, and would wait for the others.
-func (l *brokerListener) Close() error {
-	err := l.Listener.Close()
+// Close implements [listeners.Listener]. It ends the connections and waits for them: mochi knows only those that have sent a
+// CONNECT, forgets one that comes while it stops, and would wait for the others.
+func (l *brokerListener) Close(closeClients listeners.CloseFn) {
+	l.net.Close()
 	l.mu.Lock()
 	l.closed = true
 	open := slices.Collect(maps.Keys(l.conns))
 	l.mu.Unlock()
+	closeClients(l.ID())
 	for _, c := range open {
 		c.Close()
 	}
-	return err
+	l.work.Wait()
 }
 
 // brokerConn is the broker's side of a connection. mochi writes one packet a call.
