@@ -60,6 +60,9 @@ type Broker struct {
 	started  time.Time
 }
 
+// maxSession is how many messages wait for one client. Of the 65,535 identifiers the rest is for what the client sends.
+const maxSession = 60_000
+
 // NewBroker returns a broker that does nothing before Start.
 func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
@@ -68,7 +71,7 @@ func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
 	b := &Broker{cfg: cfg, log: log, notes: newNotes(log), own: User{Name: "weft-" + rand.Text(), Password: rand.Text()}}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // what is kept is kept until it is delivered
-	capabilities.MaximumInflight = 65_535         // for a session that is away; the identifiers end there
+	capabilities.MaximumInflight = maxSession
 	capabilities.ReceiveMaximum = 65_535
 	capabilities.MaximumClientWritesPending = 70_000 // more than can be in flight: QoS 0 alone is dropped here
 	b.server = mochi.New(&mochi.Options{
@@ -130,7 +133,7 @@ func (b *Broker) Close() error {
 }
 
 // Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing. Dropped says what it did not
-// pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 65,535 for one
+// pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 60,000 for one
 // session; "not_authorized", from users without the right to publish it.
 func (b *Broker) Report() transports.Report {
 	b.mu.Lock()

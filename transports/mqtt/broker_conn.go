@@ -57,7 +57,7 @@ func (l *brokerListener) Serve(establish listeners.EstablishFn) {
 		if err != nil {
 			return
 		}
-		c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes}
+		c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes, ids: newIdentifiers()}
 		if !l.hold(c, establish) {
 			conn.Close()
 			return
@@ -107,6 +107,7 @@ type brokerConn struct {
 	net.Conn
 	link     *link
 	notes    *notes
+	ids      *identifiers
 	client   string // its identifier; set before anything is published to it
 	release  func() // ends the move of a session to this connection; nil before it began
 	closeOne sync.Once
@@ -129,11 +130,29 @@ func (c *brokerConn) Write(p []byte) (int, error) {
 		c.notes.drop(c.client, droppedSlow, "messages at QoS 0 are dropped: the client does not read as fast as they come", "waiting_bytes", slowClient)
 		return len(p), nil
 	}
+	if answers(kind) {
+		if !c.isResuming() { // else the client asks first
+			c.link.write(c.ids.leave(kind, p), true)
+		}
+		return len(p), nil
+	}
 	if id != 0 && !c.passes(kind, id, p) {
 		return len(p), nil
 	}
+	if id != 0 && kind == packets.Publish {
+		c.ids.sends(id)
+	}
 	c.link.write(p, promises(kind, qos, p))
 	return len(p), nil
+}
+
+// answers reports whether a packet of that type carries an identifier that the client has chosen.
+func answers(kind byte) bool {
+	switch kind {
+	case packets.Puback, packets.Pubrec, packets.Pubcomp, packets.Suback, packets.Unsuback:
+		return true
+	}
+	return false
 }
 
 // promises reports whether a packet may only be written after what caused it is on disk.
@@ -163,6 +182,12 @@ func (c *brokerConn) passes(kind byte, id uint16, packet []byte) bool {
 		return false
 	}
 	return true
+}
+
+func (c *brokerConn) isResuming() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resuming
 }
 
 // resume begins the time in which mochi sends again what is in flight.

@@ -13,7 +13,7 @@ import (
 // Reasons for which the built-in broker does not pass a message on.
 const (
 	droppedSlow   = "slow_client"    // QoS 0, to a client that does not read
-	droppedFull   = "session_full"   // acknowledged to its publisher, for a session that holds 65,535 already
+	droppedFull   = "session_full"   // acknowledged to its publisher, for a session that holds maxSession already
 	droppedDenied = "not_authorized" // from a user without the right to publish to its topic
 )
 
@@ -129,7 +129,7 @@ func (h mochiLog) Handle(ctx context.Context, r slog.Record) error {
 	})
 	switch r.Message {
 	case "client store quota reached", "packet ids exhausted": // no hook tells
-		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: 65,535 wait for the client, which must fetch them or end its session")
+		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: 60,000 wait for the client, which must fetch them or end its session")
 		return nil
 	}
 	level := r.Level

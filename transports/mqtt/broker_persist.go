@@ -91,6 +91,7 @@ func (h *persistHook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 		Will: storage.ClientWill(cl.Properties.Will),
 	})
 	if conn, ok := cl.Net.Conn.(*brokerConn); ok {
+		conn.ids.resume(cl.State.Inflight)
 		conn.resumeDone(func(id uint16) uint64 { return h.store.order(inflightKey(cl.ID, id)) })
 		conn.release()
 	}
@@ -130,6 +131,15 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 		return pk, packets.ErrRejectPacket
 	}
 	kind := pk.FixedHeader.Type
+	if begins(pk) {
+		id, ok := conn.ids.enter(pk.PacketID, func(id uint16) bool { _, taken := cl.State.Inflight.Get(id); return taken })
+		if !ok {
+			h.store.packets.RUnlock()
+			h.broker.notes.wrong(cl, packets.ErrReceiveMaximum)
+			return pk, packets.ErrRejectPacket
+		}
+		pk.PacketID = id
+	}
 	if kind == packets.Puback || kind == packets.Pubrec || kind == packets.Pubcomp {
 		conn.answered(pk.PacketID)
 	}
@@ -139,6 +149,17 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 	}
 	conn.link.hold(true)
 	return pk, nil
+}
+
+// begins reports whether a packet carries an identifier that the client has chosen.
+func begins(pk packets.Packet) bool {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return pk.FixedHeader.Qos > 0
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		return true
+	}
+	return false
 }
 
 // validate makes mochi's own checks: after them it calls OnPacketProcessed, whatever comes.
@@ -228,6 +249,10 @@ func (h *persistHook) OnRetainedExpired(topic string) { h.store.delete(retainedK
 func (h *persistHook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
 	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Dup || cl.Properties.Clean && cl.Properties.ProtocolVersion < 5 {
 		return
+	}
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Pubrec && pk.Origin == "" {
+		conn.ids.mark(&pk)
+		cl.State.Inflight.Set(pk)
 	}
 	h.put(inflightKey(cl.ID, pk.PacketID), stored(pk, storage.InflightKey, cl.ID))
 }
