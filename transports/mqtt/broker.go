@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,11 +22,23 @@ type BrokerConfig struct {
 	Listen  string `yaml:"listen" weft:"address"` // host:port for MQTT over TCP; port 0 takes a free one
 	DataDir string `yaml:"data_dir" weft:"path"`  // where sessions and retained messages are kept; empty: in memory
 	Users   []User `yaml:"users"`                 // who may connect; empty: everybody, to everything
+	// SessionBytes bounds what waits for one client at QoS 1 and 2: topics and payloads. Default 100 MiB.
+	SessionBytes int64 `yaml:"session_bytes" weft:"size"`
+}
+
+// SetDefaults fills in what was left out.
+func (c *BrokerConfig) SetDefaults() {
+	if c.SessionBytes == 0 {
+		c.SessionBytes = 100 << 20
+	}
 }
 
 // Validate reports everything that is wrong with c, joined.
 func (c *BrokerConfig) Validate() error {
 	var errs []error
+	if c.SessionBytes < 0 {
+		errs = append(errs, fmt.Errorf("session_bytes: %d is less than 0", c.SessionBytes))
+	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("listen: %q is no host:port such as 127.0.0.1:1883", c.Listen))
 	}
@@ -51,6 +64,7 @@ type Broker struct {
 	log    *slog.Logger
 	notes  *notes
 	own    User // of the process's own sessions
+	quota  *quota
 	server *mochi.Server
 
 	mu       sync.Mutex
@@ -60,15 +74,27 @@ type Broker struct {
 	started  time.Time
 }
 
+// ownPrefix begins the names of the process's own users, one a process.
+const ownPrefix = "weft-"
+
+// isOwn reports whether a user of that name was the own one of some process.
+func isOwn(name string) bool {
+	return strings.HasPrefix(name, ownPrefix) && len(name) == len(ownPrefix)+len(rand.Text())
+}
+
 // maxSession is how many messages wait for one client. Of the 65,535 identifiers the rest is for what the client sends.
 const maxSession = 60_000
 
 // NewBroker returns a broker that does nothing before Start.
 func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
+	cfg.SetDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Broker{cfg: cfg, log: log, notes: newNotes(log), own: User{Name: "weft-" + rand.Text(), Password: rand.Text()}}
+	b := &Broker{
+		cfg: cfg, log: log, notes: newNotes(log), own: User{Name: ownPrefix + rand.Text(), Password: rand.Text()},
+		quota: newQuota(cfg.SessionBytes),
+	}
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // what is kept is kept until it is delivered
 	capabilities.MaximumInflight = maxSession
@@ -85,16 +111,16 @@ func NewBroker(cfg BrokerConfig, log *slog.Logger) (*Broker, error) {
 // Start implements [transports.Transport]: it reads what is kept in the data directory and listens. When it returns,
 // clients can connect.
 func (b *Broker) Start(ctx context.Context) error {
-	store, err := openBrokerStore(b.cfg.DataDir, b.log)
-	if err != nil {
-		return fmt.Errorf("built-in broker: data_dir: %w", err)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", b.cfg.Listen)
 	if err != nil {
-		return errors.Join(fmt.Errorf("built-in broker: embedded.listen: %w; name an address that is free, or end what uses it", err), store.close())
+		return fmt.Errorf("built-in broker: embedded.listen: %w; name an address that is free, or end what uses it", err)
+	}
+	store, err := openBrokerStore(b.cfg.DataDir, b.log)
+	if err != nil {
+		return errors.Join(fmt.Errorf("built-in broker: data_dir: %w", err), listener.Close())
 	}
 	own := &brokerListener{net: listener, store: store, notes: b.notes, conns: make(map[*brokerConn]struct{})}
-	persist := &persistHook{broker: b, store: store}
+	persist := &persistHook{broker: b, store: store, quota: b.quota}
 	if err := b.serve(own, persist); err != nil {
 		return errors.Join(fmt.Errorf("built-in broker: %w", err), listener.Close(), store.close())
 	}
@@ -133,8 +159,8 @@ func (b *Broker) Close() error {
 }
 
 // Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing. Dropped says what it did not
-// pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 60,000 for one
-// session; "not_authorized", from users without the right to publish it.
+// pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 60,000 messages or
+// session_bytes for one session; "not_authorized", from users without the right to publish it.
 func (b *Broker) Report() transports.Report {
 	b.mu.Lock()
 	defer b.mu.Unlock()

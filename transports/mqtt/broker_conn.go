@@ -3,6 +3,7 @@ package mqtt
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
@@ -19,6 +20,8 @@ const (
 	slowClient = 8 << 20
 	// farewell is how long the last bytes to a client may take.
 	farewell = time.Second
+	// acceptPause is how long no connection is asked for after one could not be taken.
+	acceptPause = 100 * time.Millisecond
 )
 
 // brokerListener is mochi's listener. It hands mochi connections that gather writes, and that write what promises something only
@@ -54,9 +57,15 @@ func (l *brokerListener) Protocol() string { return l.net.Addr().Network() }
 func (l *brokerListener) Serve(establish listeners.EstablishFn) {
 	for {
 		conn, err := l.net.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
+		if err != nil { // such as too many open files: it passes
+			l.notes.warn("", "accept", "no connection can be taken, clients wait", "error", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		conn.SetReadDeadline(time.Now().Add(connectTimeout)) // until its CONNECT
 		c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes, ids: newIdentifiers()}
 		if !l.hold(c, establish) {
 			conn.Close()
@@ -109,6 +118,7 @@ type brokerConn struct {
 	notes    *notes
 	ids      *identifiers
 	client   string // its identifier; set before anything is published to it
+	version  byte   // of the client's MQTT, or 0 before its CONNECT was taken
 	release  func() // ends the move of a session to this connection; nil before it began
 	closeOne sync.Once
 
@@ -129,6 +139,9 @@ func (c *brokerConn) Write(p []byte) (int, error) {
 	if kind == packets.Publish && qos == 0 && c.link.pending() > slowClient {
 		c.notes.drop(c.client, droppedSlow, "messages at QoS 0 are dropped: the client does not read as fast as they come", "waiting_bytes", slowClient)
 		return len(p), nil
+	}
+	if kind == packets.Disconnect && c.version < 5 {
+		return len(p), nil // a client of 3.1.1 knows no such packet from its server: the connection just ends
 	}
 	if answers(kind) {
 		if !c.isResuming() { // else the client asks first

@@ -20,6 +20,7 @@ type persistHook struct {
 	mochi.HookBase
 	broker *Broker
 	store  *brokerStore
+	quota  *quota
 	closed bool // guarded by store.packets
 }
 
@@ -73,7 +74,11 @@ func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 		return
 	}
 	h.store.packets.Lock()
-	conn.client = cl.ID
+	if old, ok := h.broker.server.Clients.Get(cl.ID); ok && !old.Closed() {
+		h.broker.notes.warn(cl.ID, "taken_over", "a second connection takes the session over, and the first is ended; give each client an identifier of its own",
+			"first", old.Net.Remote, "second", cl.Net.Remote)
+	}
+	conn.client, conn.version = cl.ID, cl.Properties.ProtocolVersion
 	conn.release = sync.OnceFunc(h.store.packets.Unlock)
 	conn.resume()
 }
@@ -104,8 +109,14 @@ func (h *persistHook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	}
 }
 
-// OnClientExpired implements mochi's Hook.
-func (h *persistHook) OnClientExpired(cl *mochi.Client) { h.store.delete(clientKey(cl.ID)) }
+// OnClientExpired implements mochi's Hook. mochi forgets the client alone, not what it was subscribed to and what waits for it.
+func (h *persistHook) OnClientExpired(cl *mochi.Client) {
+	h.store.packets.Lock()
+	defer h.store.packets.Unlock()
+	h.broker.server.UnsubscribeClient(cl)
+	cl.ClearInflights()
+	h.store.delete(clientKey(cl.ID))
+}
 
 // OnPacketRead implements mochi's Hook. A connection that another has taken the session from has nothing more to say.
 func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
@@ -142,6 +153,7 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 	}
 	if kind == packets.Puback || kind == packets.Pubrec || kind == packets.Pubcomp {
 		conn.answered(pk.PacketID)
+		h.quota.release(cl.ID, pk.PacketID)
 	}
 	if kind == packets.Puback || kind == packets.Pubrel || kind == packets.Pubcomp {
 		// Not in OnQosComplete: by then mochi may have given the identifier to another message.
@@ -247,6 +259,9 @@ func (h *persistHook) OnRetainedExpired(topic string) { h.store.delete(retainedK
 
 // OnQosPublish implements mochi's Hook. A PUBACK is not kept: to send it again costs a duplicate nothing.
 func (h *persistHook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Publish {
+		h.quota.hold(cl.ID, pk.PacketID, int64(len(pk.TopicName)+len(pk.Payload)))
+	}
 	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Dup || cl.Properties.Clean && cl.Properties.ProtocolVersion < 5 {
 		return
 	}
@@ -273,6 +288,7 @@ func stored(pk packets.Packet, kind, client string) storage.Message {
 // OnQosDropped implements mochi's Hook. What a connection gives up because another has taken its session over lives on.
 func (h *persistHook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() {
+		h.quota.release(cl.ID, pk.PacketID)
 		h.store.delete(inflightKey(cl.ID, pk.PacketID))
 	}
 }
@@ -303,7 +319,13 @@ func (h *persistHook) StoredSubscriptions() ([]storage.Subscription, error) {
 
 // StoredInflightMessages implements mochi's Hook.
 func (h *persistHook) StoredInflightMessages() ([]storage.Message, error) {
-	return load[storage.Message](h, "i/"), nil
+	all := load[storage.Message](h, "i/")
+	for _, m := range all {
+		if m.FixedHeader.Type == packets.Publish {
+			h.quota.hold(m.Client, m.PacketID, int64(len(m.TopicName)+len(m.Payload)))
+		}
+	}
+	return all, nil
 }
 
 // StoredRetainedMessages implements mochi's Hook.
