@@ -73,6 +73,7 @@ func (d *decoder) checkNames(doc *document) {
 		if r.To != "" && !slices.Contains(transports, r.To) {
 			d.report(at+".to", "no transport %q; %s", r.To, suggest(r.To, transports))
 		}
+		d.checkReach(doc, r, at)
 	}
 }
 
@@ -137,6 +138,22 @@ func (d *decoder) checkKey(doc *document, p peer, at string) {
 	}
 }
 
+// checkReach reports a direct route over a transport that reaches none of the peers: it would carry nothing.
+func (d *decoder) checkReach(doc *document, r route, at string) {
+	t := doc.Transports[r.To]
+	if r.Mode != string(pipeline.Direct) || t.config == nil || len(doc.Peers) == 0 || d.problems.in("peers") {
+		return
+	}
+	if slices.ContainsFunc(doc.Peers, func(p peer) bool { return p.plain().ReachedOver(r.To, t.proves) }) {
+		return
+	}
+	why := "none of the peers has a key, which it needs; paste what `weft id` prints there"
+	if t.proves {
+		why = "the peers without a key have other transports in at; add this one"
+	}
+	d.report(at+".to", "no peer is reached over %q, so that the route carries nothing: %s, or lead the route elsewhere", r.To, why)
+}
+
 func (d *decoder) checkOnce(path, what, name string, before []string) {
 	if name != "" && slices.Contains(before, name) {
 		d.report(path, "a second %s named %q; give each its own name", what, name)
@@ -153,7 +170,7 @@ func (p peer) plain() pipeline.Peer {
 
 func (r route) plain() pipeline.Route {
 	return pipeline.Route{
-		Name: r.Name, Match: r.Match, To: r.To, Mode: pipeline.Mode(r.Mode), QoS: byte(r.QoS),
+		Name: r.Name, Match: r.Match, To: r.To, Mode: pipeline.Mode(r.Mode), QoS: byte(r.QoS), Priority: r.Priority,
 		Batch: pipeline.Batch{Count: r.Batch.Count, Bytes: r.Batch.Bytes, Period: r.Batch.Period},
 		Queue: lanes.Limits{Bytes: r.Queue.Bytes, Age: r.Queue.Age, WhenFull: lanes.WhenFull(r.Queue.WhenFull)},
 	}

@@ -44,6 +44,16 @@ func (p Peer) On(transport string) string {
 	return p.Name
 }
 
+// ReachedOver reports whether the peer is there on the transport. A peer without a key is there only where the network
+// authenticates names: on the transports that At has, or on all of these where it has none.
+func (p Peer) ReachedOver(transport string, authenticates bool) bool {
+	if len(p.Key) > 0 {
+		return true
+	}
+	_, given := p.At[transport]
+	return authenticates && (given || len(p.At) == 0)
+}
+
 // Mode says who gets a route's messages.
 type Mode string
 
@@ -60,8 +70,10 @@ type Route struct {
 	To    string   // name of a transport
 	Mode  Mode
 	QoS   byte // messages travel with at most this QoS
-	Batch Batch
-	Queue lanes.Limits
+	// Priority is given to the transport: where there is not room for all, the higher goes first.
+	Priority int
+	Batch    Batch
+	Queue    lanes.Limits
 }
 
 // Batch says when a frame is full. Whichever comes first closes it.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -291,6 +292,9 @@ func (d *delivery) attempt(ctx context.Context, r *stretch, batch []frame.Messag
 		id += partID(batch)
 	}
 	msg := message.NewMessage(id, data)
+	if p := r.by.Priority; p != 0 {
+		msg.Metadata[transports.MetaPriority] = strconv.Itoa(p)
+	}
 	msg.SetContext(ctx)
 	topic := transports.Broadcast
 	if d.to != nil {

@@ -40,7 +40,8 @@ type PeerStatus struct {
 type LaneStatus struct {
 	Name      string    `json:"name"` // "route/peer", or "route/*" for a broadcast
 	Transport string    `json:"transport"`
-	State     string    `json:"state"` // "idle", "moving", "waiting" or "orphaned"
+	Priority  int       `json:"priority"` // of its route
+	State     string    `json:"state"`    // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
 	Error     string    `json:"error,omitempty"` // why it waits, or what to do about it
 	Frames    uint64    `json:"frames"`          // published since the start
@@ -133,7 +134,7 @@ func (n *Node) peerStatus(p Peer) []PeerStatus {
 }
 
 func (d *delivery) status() LaneStatus {
-	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Priority: d.route.Priority, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
 	since, err := d.state.get()
 	switch {
 	case err != nil:
