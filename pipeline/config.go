@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"crypto/ed25519"
+	"slices"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/lanes"
@@ -19,7 +20,7 @@ type Config struct {
 }
 
 // CheckProfile says why no peer would take the profile in which the node announces its subscriptions.
-func (c Config) CheckProfile() error { return profile.Check(c.Node, wishes(c)) }
+func (c Config) CheckProfile() error { return profile.Check(c.Node, entries(c)) }
 
 // Subscription is one thing that this site wants from its peers.
 type Subscription struct {
@@ -27,6 +28,11 @@ type Subscription struct {
 	From      []string // names of the peers it is asked of; empty means all
 	AddPrefix string   // put before the topic of what arrives
 	MaxQoS    byte     // what arrives is published with at most this QoS
+}
+
+// asks reports whether it is asked of the peer.
+func (s Subscription) asks(peer string) bool {
+	return len(s.From) == 0 || slices.Contains(s.From, peer)
 }
 
 // Peer is a node that this node's owner listed.

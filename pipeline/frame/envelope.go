@@ -144,12 +144,12 @@ func (e *Envelope) Open(self string, origin ed25519.PublicKey, opener *identity.
 	case !e.SignedBy(origin):
 		return nil, fmt.Errorf("%w: it says it is from %s", ErrSignature, e.Origin)
 	}
-	return e.OpenUnproven(self, opener)
+	return e.OpenProven(self, opener)
 }
 
-// OpenUnproven is Open for a frame that the network has proven to be from its origin: nothing here proves it. Such a frame may be
-// plain, or signed with a key that is not known here.
-func (e *Envelope) OpenUnproven(self string, opener *identity.Opener) (*Frame, error) {
+// OpenProven is Open for a frame that is proven already to be from its origin: by [Envelope.SignedBy], or by the network, for one that
+// is plain or signed with a key that is not known here.
+func (e *Envelope) OpenProven(self string, opener *identity.Opener) (*Frame, error) {
 	if e.To != "" && e.To != self {
 		return nil, fmt.Errorf("%w: from %s for %s", ErrRecipient, e.Origin, e.To)
 	}

@@ -54,13 +54,13 @@ func open(data []byte, self *identity.Identity, name string, origin ed25519.Publ
 	return e.Open(name, origin, self.Opener(frame.SealInfo(e.Origin, name)))
 }
 
-// openUnproven is open where the network has said that alice sent it.
-func openUnproven(data []byte, self *identity.Identity, name string, _ ed25519.PublicKey) (*frame.Frame, error) {
+// openProven is open where the network has said that alice sent it.
+func openProven(data []byte, self *identity.Identity, name string, _ ed25519.PublicKey) (*frame.Frame, error) {
 	e, err := frame.Parse(data)
 	if err != nil {
 		return nil, err
 	}
-	return e.OpenUnproven(name, self.Opener(frame.SealInfo(e.Origin, name)))
+	return e.OpenProven(name, self.Opener(frame.SealInfo(e.Origin, name)))
 }
 
 // sample has every kind of message: topic kept and changed, time standing and going back, gaps in the sequence, each QoS,
@@ -111,7 +111,7 @@ func TestGoldenFramesAreRead(t *testing.T) {
 		}
 		read := open
 		if path == plain {
-			read = openUnproven
+			read = openProven
 		}
 		got, err := read(data, bob, "bob", alice.Public())
 		if err != nil {
@@ -184,12 +184,12 @@ func TestFrameOfAProvenSenderIsReadWithoutItsKey(t *testing.T) {
 		"signed": frame.Sign(alice, "alice", sample()),
 		"sealed": sealFor(t, alice, bob, sample()),
 	} {
-		got, err := openUnproven(data, bob, "bob", nil)
+		got, err := openProven(data, bob, "bob", nil)
 		if err != nil || !reflect.DeepEqual(got, sample()) {
 			t.Errorf("%s: %+v, error %v", name, got, err)
 		}
 	}
-	if _, err := openUnproven(sealFor(t, alice, bob, sample()), eve, "eve", nil); !errors.Is(err, frame.ErrRecipient) {
+	if _, err := openProven(sealFor(t, alice, bob, sample()), eve, "eve", nil); !errors.Is(err, frame.ErrRecipient) {
 		t.Errorf("sealed for somebody else: error %v", err)
 	}
 	if len(frame.Plain("alice", sample())) != len(frame.Sign(alice, "alice", sample()))-ed25519.SignatureSize {
@@ -250,7 +250,7 @@ func FuzzOpen(f *testing.F) {
 		if _, err := open(data, bob, "bob", alice.Public()); err == nil {
 			return
 		}
-		if got, err := openUnproven(data, bob, "bob", nil); err == nil {
+		if got, err := openProven(data, bob, "bob", nil); err == nil {
 			valid(t, got)
 			return
 		}
