@@ -8,6 +8,7 @@ import (
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
 )
 
 // route is a configured route with its lanes.
@@ -23,6 +24,12 @@ type route struct {
 func (r *route) carries(topic string, to *peer) bool {
 	return slices.ContainsFunc(r.Match, func(f string) bool { return matching.Match(f, topic) }) &&
 		r.interests.view.Load().wantedBy(to, topic)
+}
+
+// bare reports whether the route's transport carries single messages to the Publish topic.
+func (r *route) bare(topic string) bool {
+	b, ok := r.transport.(transports.Bare)
+	return ok && b.Bare(topic)
 }
 
 // laneName is how a lane is called in its store, in status and in metrics: the route, and the peer or "*" for everybody.

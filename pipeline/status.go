@@ -44,9 +44,10 @@ type LaneStatus struct {
 	Priority  int       `json:"priority"` // of its route
 	State     string    `json:"state"`    // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
-	Error     string    `json:"error,omitempty"` // why it waits, or what to do about it
-	Frames    uint64    `json:"frames"`          // published since the start
-	SentBytes uint64    `json:"sent_bytes"`      // of those frames
+	Error     string    `json:"error,omitempty"`           // why it waits, or what to do about it
+	Frames    uint64    `json:"frames"`                    // published since the start
+	SentBytes uint64    `json:"sent_bytes"`                // of those frames
+	OnItsWay  time.Time `json:"on_its_way_since,omitzero"` // when the frame was given to the transport that it has not confirmed yet
 	lanes.Stats
 }
 
@@ -143,8 +144,13 @@ func (n *Node) peerStatus(p Peer) []PeerStatus {
 
 func (d *delivery) status() LaneStatus {
 	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Priority: d.route.Priority, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	if sent := d.sent.Load(); sent != nil {
+		s.OnItsWay = *sent
+	}
 	since, err := d.state.get()
 	switch {
+	case !s.OnItsWay.IsZero() && time.Since(s.OnItsWay) > attemptTimeout: // a patient one, however the last attempt has ended
+		s.State, s.Since = "moving", s.OnItsWay
 	case err != nil:
 		s.State, s.Since, s.Error = "waiting", since, err.Error()
 	case s.Depth > 0:
