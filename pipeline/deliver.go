@@ -92,25 +92,42 @@ func (s *laneState) get() (since time.Time, err error) {
 func (d *delivery) handle(msg *message.Message) error {
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
 	var err error
-	for rest := batchOf(msg); len(rest) > 0 && err == nil; {
+	left := false
+	for rest := batchOf(msg); len(rest) > 0 && err == nil && !left; {
 		var r stretch
 		if r, err = d.plan(rest); err != nil {
 			break
 		}
 		rest = rest[len(r.all):]
-		switch {
-		case len(r.wanted) == 0:
-		case r.by.bare(d.topic(r.by)):
-			err = d.publishBare(ctx, &r)
-		default:
-			err = d.publish(ctx, &r, r.wanted)
-		}
-		if err == nil && (r.gaps || len(rest) > 0) {
+		whole := !r.gaps && len(rest) == 0
+		if left, err = d.send(ctx, &r); err == nil && !left && !whole {
 			d.settle(&r, math.MaxUint64) // a batch that went as a whole its reader acknowledges
 		}
 	}
+	if left && err == nil {
+		leave(msg)
+	}
 	d.note(err)
 	return err
+}
+
+// send publishes the stretch, or its beginning where that fills the transport's units: then the rest is left in the lane.
+func (d *delivery) send(ctx context.Context, r *stretch) (left bool, err error) {
+	switch {
+	case len(r.wanted) == 0:
+		return false, nil
+	case r.by.bare(d.topic(r.by)):
+		return false, d.publishBare(ctx, r)
+	}
+	n := d.fill(r)
+	if left = n < len(r.wanted); !left {
+		return false, d.publish(ctx, r, r.wanted)
+	}
+	last := r.wanted[n-1].Seq
+	if err = d.publish(ctx, r, r.wanted[:n]); err == nil {
+		d.settle(r, last)
+	}
+	return true, err
 }
 
 // note keeps an attempt's outcome, and logs when it differs in kind from the last one.
