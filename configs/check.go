@@ -132,7 +132,11 @@ func (d *decoder) checkKey(doc *document, p peer, at string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Transports)) {
 		if t := doc.Transports[name]; t.config != nil && !t.proves {
-			d.report(at+".key", "missing, and transport %q (%s) needs it; paste what `weft id` prints on that peer", name, t.Type)
+			cure := "paste what `weft id` prints on that peer"
+			if len(over) == 0 && slices.ContainsFunc(slices.Sorted(maps.Keys(doc.Transports)), proven) {
+				cure += ", or list in at the transports that need none and reach it"
+			}
+			d.report(at+".key", "missing, and transport %q (%s) needs it; %s", name, t.Type, cure)
 			return
 		}
 	}

@@ -56,12 +56,15 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 		{"ContextEndsSubscription", contextEndsSubscription, true},
 		{"ManyOriginsKeepTheirOrders", manyOriginsKeepTheirOrders, true},
 		{"DirectoryShowsLatestProfiles", directoryShowsLatestProfiles, true},
+		{"OpenDirectoryShowsLatestWishes", openDirectoryShowsLatestWishes, true},
+		{"SenderIsNamed", senderIsNamed, true},
 		{"ReportFollowsConnection", reportFollowsConnection, true},
 		{"StartsWithoutNetwork", startsWithoutNetwork, features.Restarts},
 		{"PublishWaitsForNetwork", publishWaitsForNetwork, features.Restarts},
 		{"NothingIsLostWhenNetworkRestarts", nothingIsLostWhenNetworkRestarts, features.Restarts && features.Stores},
 		{"FrameInHandSurvivesRestart", frameInHandSurvivesRestart, features.Restarts && features.Stores},
 		{"DirectorySurvivesRestart", directorySurvivesRestart, features.Restarts},
+		{"OpenDirectorySurvivesRestart", openDirectorySurvivesRestart, features.Restarts},
 	}
 	for _, test := range tests {
 		if !test.needs {
