@@ -351,10 +351,19 @@ func (b *bird) WatchWishes(ctx context.Context) (<-chan transports.Wishes, error
 	return out, nil
 }
 
-// The tests below rely on what this network does: is that what transports promise?
+// The tests of this package rely on what this network does: is that what transports promise, whether Publish waits for the recipient or
+// not?
 func TestTheNetworkOfTheseTestsKeepsTheTransportsPromises(t *testing.T) {
-	transporttest.Run(t, transporttest.Features{Stores: true}, func(*testing.T) transporttest.Network {
-		s := newSky()
-		return transporttest.Network{Node: func(_ *testing.T, name string, follow ...string) transports.Transport { return s.bird(name, follow...) }}
-	})
+	for name, confirms := range map[string]bool{"stores": false, "waits": true} {
+		t.Run(name, func(t *testing.T) {
+			transporttest.Run(t, transporttest.Features{Stores: !confirms}, func(*testing.T) transporttest.Network {
+				s := newSky()
+				return transporttest.Network{Node: func(_ *testing.T, name string, follow ...string) transports.Transport {
+					b := s.bird(name, follow...)
+					b.confirms = confirms
+					return b
+				}}
+			})
+		})
+	}
 }
