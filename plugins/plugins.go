@@ -81,7 +81,7 @@ func build(file *configs.File, t configs.Transport, log *slog.Logger) (transport
 func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 	n := node{name: file.Node.Node, dataDir: file.Node.DataDir, transport: t.Name}
 	for _, p := range file.Node.Peers {
-		if p.Key != nil || !needsKey {
+		if p.ReachedOver(t.Name, !needsKey) {
 			n.peers = append(n.peers, p.On(t.Name))
 		}
 	}

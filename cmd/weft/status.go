@@ -112,7 +112,7 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 	}
 	for _, p := range s.Peers {
 		fmt.Fprintf(w, "peer %s\tover %s\t%s\n", p.Name, p.Transport, wishes(p))
-		if estranged(p) {
+		if estranged(p) && !p.Open {
 			fmt.Fprintf(w, "\tin %s's peers\t%s must be, as `weft id` prints it here\n", p.Name, peerEntry(s.Node, s.Key))
 			fmt.Fprintf(w, "\tin %s's peers\t%s is; `weft id` there must print the same\n", s.Node, peerEntry(p.Name, p.Key))
 		}
@@ -151,6 +151,9 @@ func printLane(w io.Writer, l *pipeline.LaneStatus) {
 	fmt.Fprintf(w, "lane %s\t%s\t%d queued (%d bytes), %d sent%s", l.Name, l.State, l.Depth, l.Bytes, l.Delivered, reasons(", dropped", l.Dropped))
 	if !l.Oldest.IsZero() {
 		fmt.Fprintf(w, ", oldest %s", time.Since(l.Oldest).Round(time.Second))
+	}
+	if sent := time.Since(l.OnItsWay); !l.OnItsWay.IsZero() && sent >= time.Second {
+		fmt.Fprintf(w, ", a frame on its way for %s", sent.Round(time.Second))
 	}
 	fmt.Fprintln(w, because(l.Error))
 }

@@ -32,6 +32,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 		Broker:     pipeline.Report{State: transports.Up, Since: time.Now(), Dropped: map[string]uint64{"slow_client": 3, "echoes": 1}},
 		Transports: map[string]pipeline.Report{"hub": down},
 		Lanes: []pipeline.LaneStatus{
+			{Name: "lamps/bob", Transport: "hub", State: "moving", OnItsWay: time.Now().Add(-90 * time.Minute), Stats: lanes.Stats{Depth: 1}},
 			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},
 		},
 	})
@@ -47,6 +48,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	require.Equal(t, 1, full.status)
 	require.Contains(t, full.out, "problem  lane doors/bob is full\n")
 	require.Regexp(t, `lane doors/bob +waiting +2 queued \(90 bytes\), 7 sent: transport hub is connecting\n`, got.out)
+	require.Regexp(t, `lane lamps/bob +moving +1 queued \(0 bytes\), 0 sent, a frame on its way for 1h30m\ds\n`, got.out)
 	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
 }
 
@@ -56,6 +58,16 @@ func TestStatusWantsHostAndPort(t *testing.T) {
 		require.Equal(t, 2, got.status, address)
 		require.Contains(t, got.err, "write HOST:PORT")
 	}
+}
+
+// What a peer shows in an open directory is wrong in part: somebody has to act, and no key is the cure.
+func TestStatusOfAPeerWithoutAKeyNamesNoKeys(t *testing.T) {
+	peer := pipeline.PeerStatus{Name: "bob", Transport: "bird", Open: true, Known: true, ListsUs: true, Problem: "1 of 2 filters are refused"}
+	up := pipeline.Report{State: transports.Up, Since: time.Now()}
+	got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Key: "ed25519:A", Broker: up, Peers: []pipeline.PeerStatus{peer}}))
+	require.Equal(t, 1, got.status)
+	require.Contains(t, got.out, "1 of 2 filters are refused")
+	require.NotContains(t, got.out, "ed25519")
 }
 
 // Two owners do not agree on a key. Does the status name both keys, and say by its exit that somebody has to act?
