@@ -46,8 +46,22 @@ type File struct {
 	source source
 }
 
-// Problem returns a problem with what the file says at a key, such as "transports.hub", that showed only when it was used.
-func (f *File) Problem(key string, err error) Problem { return f.source.problem(key, err.Error()) }
+// Problem returns what is wrong with the file at a key, such as "transports.hub", and showed only when it was used: [Problems]
+// if errors.Join has joined several. One whose text begins with "KEY: " is a problem of that key in the key.
+func (f *File) Problem(key string, err error) error {
+	var found Problems
+	for _, one := range flatten(err) {
+		at, text := key, one.Error()
+		if first, rest, ok := strings.Cut(text, ": "); ok && f.source.lines[under(key, first)] > 0 {
+			at, text = under(key, first), rest
+		}
+		found = append(found, f.source.problem(at, text))
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return found
+}
 
 // Transport is one entry of `transports`.
 type Transport struct {

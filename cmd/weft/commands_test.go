@@ -121,7 +121,7 @@ func TestCheckReportsEveryErrorOfEveryFile(t *testing.T) {
 	require.Contains(t, got.err, bad+`:3: routes[0].match[0]: filter "a#"`)
 	require.Contains(t, got.err, bad+`:3: routes[0].to: no transport "nowhere"`)
 	require.Contains(t, got.err, bad+`:4: brokr: unknown key; did you mean "broker"?`)
-	require.Contains(t, got.err, seed+":2: transports.hub: nkey: ")
+	require.Contains(t, got.err, seed+":2: transports.hub.nkey: ")
 }
 
 func TestCheckFindsWhatWouldStopAStart(t *testing.T) {

@@ -106,7 +106,7 @@ func (s *Session) handshake(l *link, bit *bridge) (*packets.ConnackPacket, error
 		if bit.cut++; errors.Is(err, io.EOF) && !bit.accepted && bit.cut >= bridgeAttempts {
 			bit.refused = !bit.refused
 		}
-		return nil, fmt.Errorf("connect broker: no CONNACK: %w", err)
+		return nil, fmt.Errorf("connect broker: no CONNACK: %w%s", err, s.cfg.suspicion(err))
 	}
 	ack := answer.(*packets.ConnackPacket)
 	switch {
