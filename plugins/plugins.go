@@ -97,6 +97,31 @@ func Check(file *configs.File) error {
 	return errors.Join(brokerErr, transportsErr, sameAddress(file))
 }
 
+// Warnings returns what the file may say, and hardly means: a node runs with it.
+func Warnings(file *configs.File) configs.Problems {
+	found := file.Warnings()
+	warn := func(key, format string, args ...any) {
+		problem, _ := errors.AsType[configs.Problem](file.Problem(key, fmt.Errorf(format, args...)))
+		found = append(found, problem)
+	}
+	if b := file.Broker.(*Broker).Embedded; b != nil && len(b.Users) == 0 && configs.Exposed(b.Listen) {
+		warn("broker.embedded.listen", "%s is reached from other machines, and without users everybody may read and publish everything; give users, or listen on 127.0.0.1", b.Listen)
+	}
+	for _, t := range file.Transports {
+		c, ok := t.Config.(*nats.Config)
+		if !ok || !configs.Exposed(c.Embedded.Listen) {
+			continue
+		}
+		key := "transports." + t.Name + ".embedded.listen"
+		if c.User == "" && c.Token == "" {
+			warn(key, "%s is reached from other machines, and the server asks nobody who they are: whoever connects can read who sends how much to whom, and delete what waits; give token, or user and password", c.Embedded.Listen)
+		} else if c.TLS.Cert == "" {
+			warn(key, "%s is reached from other machines, and without tls the login crosses the network in plain text; give tls: {cert, key}, or let only a private network reach it", c.Embedded.Listen)
+		}
+	}
+	return found
+}
+
 // sameAddress names every address to listen on that an earlier key has given too.
 func sameAddress(file *configs.File) error {
 	type listener struct{ key, address string }

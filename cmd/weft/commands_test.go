@@ -145,6 +145,28 @@ admin: {listen: "127.0.0.1:1883"}
 	require.NoDirExists(t, filepath.Join(filepath.Dir(fresh), "alice"), "check writes nothing")
 }
 
+// A server that everybody can reach and use is no error, for a private network may be all there is. Is it said all the same?
+func TestCheckWarnsOfOpenDoors(t *testing.T) {
+	for config, want := range map[string]string{
+		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}}}`:             "transports.hub.embedded.listen: 0.0.0.0:4222 is reached from other machines, and the server asks nobody who they are",
+		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}, token: t}}`:   "transports.hub.embedded.listen: 0.0.0.0:4222 is reached from other machines, and without tls the login crosses the network in plain text",
+		`transports: {hub: {type: nats, embedded: {listen: "127.0.0.1:4222"}}}`:           "",
+		`broker: {embedded: {listen: "0.0.0.0:1883"}}`:                                    "broker.embedded.listen: 0.0.0.0:1883 is reached from other machines, and without users",
+		`broker: {embedded: {listen: "0.0.0.0:1883", users: [{name: a, password: "b"}]}}`: "",
+		`admin: {listen: ":9883"}`: "admin.listen: :9883 is reached",
+	} {
+		path := write(t, "weft.yaml", "node: alice\n"+config+"\n")
+		got := run(t, "check", path)
+		require.Zero(t, got.status)
+		require.Equal(t, path+": ok\n", got.out)
+		if want == "" {
+			require.Empty(t, got.err)
+			continue
+		}
+		require.Contains(t, got.err, "warning: "+path+":2: "+want)
+	}
+}
+
 func TestMatchExitsAsGrepDoes(t *testing.T) {
 	for _, tt := range []struct {
 		args []string

@@ -91,6 +91,9 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 	if err := app.Start(startCtx); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
+	for _, w := range plugins.Warnings(file) {
+		log.Warn("configuration: " + w.Error())
+	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
 	next, err = await(ctx, path, file, app, hangup, log)
 	log.Info("node stops: no more is taken in, the lanes drain")
