@@ -56,6 +56,12 @@ func Types() configs.Types {
 // Load reads a configuration file. The error is configs.Problems.
 func Load(path string) (*configs.File, error) { return configs.Load(path, Types()) }
 
+// LoadPart is [Load] for whoever uses no more than the values of these keys of the top level: what is wrong with others is no
+// error. The error is configs.Problems.
+func LoadPart(path string, keys ...string) (*configs.File, error) {
+	return configs.LoadPart(path, Types(), keys...)
+}
+
 // Transports builds the file's transports, by name. It connects to nothing. The error names every one that cannot be built.
 func Transports(file *configs.File, log *slog.Logger) (map[string]transports.Transport, error) {
 	built := make(map[string]transports.Transport, len(file.Transports))
