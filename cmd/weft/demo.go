@@ -160,7 +160,7 @@ func (s *demoSite) build(path, config, broker, admin string) error {
 	}
 	log := slog.New(slog.DiscardHandler) // the view shows what there is to know
 	s.broker, s.admin = broker, admin
-	s.app = newApp(file, log, fx.Populate(&s.node))
+	s.app = newApp(file, new(reloads), log, fx.Populate(&s.node))
 	if err := s.app.Err(); err != nil {
 		return fmt.Errorf("site %s: %w", s.name, err)
 	}

@@ -274,6 +274,16 @@ func TestReloadDoesNotChangeWhoTheNodeIs(t *testing.T) {
 	s, err := alice.node.status()
 	require.NoError(t, err)
 	require.Equal(t, "alice", s.Node)
+	for _, args := range [][]string{{"status", "-c", alice.node.file}, {"status", "--address", alice.node.admin}} {
+		out, err := exec.Command(weftBin, args...).CombinedOutput()
+		require.Error(t, err, "status 1: a person has to act")
+		require.Regexp(t, `problem +`+alice.node.file+` was not taken up at \S+ \S+: `+alice.node.file+`:\d+: `, string(out))
+	}
+	alice.node.reload()
+	alice.node.awaitReady()
+	s, err = alice.node.status()
+	require.NoError(t, err)
+	require.Empty(t, s.FileProblem)
 }
 
 // A route is taken out of the file while messages wait in its lane. Does the status say what its owner can do, and do they
