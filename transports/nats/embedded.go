@@ -86,6 +86,17 @@ func (s *server) stop() {
 	s.WaitForShutdown()
 }
 
+// room returns how many bytes the running server will still reserve: three quarters of what its disk had free, less what is
+// reserved already.
+func (s *server) room() int64 {
+	config := s.JetStreamConfig()
+	_, reserved, err := s.JetStreamReservedResources()
+	if config == nil || err != nil {
+		return defaultBytes
+	}
+	return max(0, config.MaxStore-reserved)
+}
+
 func (s *server) url() string {
 	if s.Server == nil {
 		return ""

@@ -269,3 +269,15 @@ func TestFrameHeldForLongIsNotDeliveredAgain(t *testing.T) {
 	mustPublish(t, alice, transports.Direct("bob"), frame(2))
 	expect(t, inbox, 2)
 }
+
+// The server may hold less than the streams reserve. Is that said with what to do about it?
+func TestServerWithoutRoomIsNamed(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, func(o *natsserver.Options) { o.JetStreamMaxStore = 100 << 20 })
+	alice := startNode(t, nats.Config{URL: server.ClientURL(), Node: "alice"})
+	want := "stream WEFT_DIRECT: it reserves 1024 MiB, and the server has no room for it: set limits.bytes of this transport lower"
+	eventually(t, "the report says so", func() bool { return strings.HasPrefix(alice.Report().Detail, want) })
+	bob := startNode(t, nats.Config{URL: server.ClientURL(), Node: "bob", Limits: nats.Limits{Bytes: 20 << 20}})
+	eventually(t, "bob is up", isUp(bob))
+	eventually(t, "alice finds the streams that bob has made", isUp(alice))
+}
