@@ -114,9 +114,11 @@ type serverLog struct {
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(serverLine(format, v)) }
 
-// Warnf hands a warning on, but for one that nobody can do anything about: the password is as the configuration file has it.
+// Warnf hands a warning on, but for those that nobody can do anything about: the password is as the configuration file has it,
+// and after a kill the server reads its streams instead of their index.
 func (l *serverLog) Warnf(format string, v ...any) {
-	if strings.HasPrefix(format, "Plaintext passwords detected") {
+	rebuilt := strings.HasPrefix(format, "Filestore [") && strings.Contains(format, "] Recovering ")
+	if rebuilt || strings.HasPrefix(format, "Plaintext passwords detected") {
 		l.Noticef(format, v...)
 		return
 	}

@@ -81,6 +81,8 @@ func TestFullInboxRefusesFramesAndLosesNone(t *testing.T) {
 	}
 	if err := publish(t, alice, transports.Direct("bob"), frame(4)); !errors.Is(err, nats.ErrFull) || transports.IsPermanent(err) {
 		t.Fatalf("a fourth frame of three: %v; want ErrFull, which a retry cures", err)
+	} else if !strings.Contains(err.Error(), "bob is away or slow: limits.frames") {
+		t.Errorf("%v does not name the peer and the limit", err)
 	}
 	mustPublish(t, alice, transports.Direct("carol"), frame(1)) // bob's absence is not carol's trouble
 
@@ -103,6 +105,9 @@ func TestFullStreamRefusesFrames(t *testing.T) {
 	}
 	if !errors.Is(err, nats.ErrFull) || sent < 5 {
 		t.Fatalf("after %d frames: %v; want ErrFull at the tenth or so", sent, err)
+	}
+	if !strings.Contains(err.Error(), "limits.bytes") {
+		t.Errorf("%v does not name the limit", err)
 	}
 }
 
