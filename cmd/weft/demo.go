@@ -33,7 +33,7 @@ embedded in alice's. Sensors publish at both; you see what crosses and the lanes
 to try from other terminals. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
   weft demo --duration 10s   for ten seconds`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if duration > 0 {

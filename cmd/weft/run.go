@@ -30,7 +30,7 @@ taken up by a restart alone.`,
 		Example: `  weft run
   weft run -c alice.yaml --log-format json
   kill -HUP PID    take up a changed file`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := g.logger(cmd.ErrOrStderr(), slog.LevelInfo)
 			if err != nil {

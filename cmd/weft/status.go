@@ -36,7 +36,7 @@ Of the file it needs admin.listen alone, whatever else is wrong there.`,
 		Example: `  weft status
   weft status -c alice.yaml --json
   weft status --address 127.0.0.1:9883`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
 				file, err := plugins.LoadPart(g.config, "admin")
