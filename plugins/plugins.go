@@ -114,15 +114,8 @@ func Warnings(file *configs.File) configs.Problems {
 		warn("broker.embedded.listen", "%s is reached from other machines, and without users everybody may read and publish everything; give users, or listen on 127.0.0.1", b.Listen)
 	}
 	for _, t := range file.Transports {
-		c, ok := t.Config.(*nats.Config)
-		if !ok || !configs.Exposed(c.Embedded.Listen) {
-			continue
-		}
-		key := "transports." + t.Name + ".embedded.listen"
-		if c.User == "" && c.Token == "" {
-			warn(key, "%s is reached from other machines, and the server asks nobody who they are: whoever connects can read who sends how much to whom, and delete what waits; give token, or user and password", c.Embedded.Listen)
-		} else if c.TLS.Cert == "" {
-			warn(key, "%s is reached from other machines, and without tls the login crosses the network in plain text; give tls: {cert, key}, or let only a private network reach it", c.Embedded.Listen)
+		if c, ok := t.Config.(*nats.Config); ok && configs.Exposed(c.Embedded.Listen) && c.User == "" && c.Token == "" {
+			warn("transports."+t.Name+".embedded.listen", "%s is reached from other machines, and the server asks nobody who they are: whoever connects sees who sends how much to whom, and can delete what waits; give token, or user and password", c.Embedded.Listen)
 		}
 	}
 	return found

@@ -149,7 +149,7 @@ admin: {listen: "127.0.0.1:1883"}
 func TestCheckWarnsOfOpenDoors(t *testing.T) {
 	for config, want := range map[string]string{
 		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}}}`:             "transports.hub.embedded.listen: 0.0.0.0:4222 is reached from other machines, and the server asks nobody who they are",
-		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}, token: t}}`:   "transports.hub.embedded.listen: 0.0.0.0:4222 is reached from other machines, and without tls the login crosses the network in plain text",
+		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}, token: t}}`:   "",
 		`transports: {hub: {type: nats, embedded: {listen: "127.0.0.1:4222"}}}`:           "",
 		`broker: {embedded: {listen: "0.0.0.0:1883"}}`:                                    "broker.embedded.listen: 0.0.0.0:1883 is reached from other machines, and without users",
 		`broker: {embedded: {listen: "0.0.0.0:1883", users: [{name: a, password: "b"}]}}`: "",
