@@ -244,14 +244,14 @@ func (d *delivery) settle(r *stretch, upTo uint64) {
 // too large alone goes to the dead letters.
 func (d *delivery) publish(ctx context.Context, r *stretch, batch []frame.Message) error {
 	if size := lanes.Size(&batch[0]); len(batch) == 1 && size > frame.MaxSize {
-		return d.bury(ctx, r, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d", size, frame.MaxSize))
+		return d.bury(ctx, r, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d, and no key raises that", size, frame.MaxSize))
 	}
 	data, err := d.seal(r.by, batch)
 	if err != nil {
 		return err
 	}
 	if limit := r.by.limit(); limit > 0 && len(data) > limit {
-		err = transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(data), limit))
+		err = transports.Permanent(tooLarge(r.by, len(data), limit))
 	} else {
 		err = d.attempt(ctx, r.by, d.frame(r, batch, data))
 	}
@@ -278,6 +278,15 @@ func (d *delivery) frame(r *stretch, batch []frame.Message, data []byte) *messag
 		id += partID(batch)
 	}
 	return message.NewMessage(id, data)
+}
+
+// tooLarge says that a frame exceeds what the route's transport takes, and what raises that.
+func tooLarge(by *route, size, limit int) error {
+	cure := ""
+	if t, ok := by.transport.(transports.PayloadRaiser); ok {
+		cure = "; " + t.RaisePayload()
+	}
+	return fmt.Errorf("frame of %d bytes, the transport takes %d%s", size, limit, cure)
 }
 
 // partID tells a part of a lane's messages from every other with the same ends: the same for the same messages alone.

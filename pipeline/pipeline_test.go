@@ -180,6 +180,8 @@ type wire struct {
 	refuse func([]byte) error
 }
 
+func (w *wire) RaisePayload() string { return "lay a thicker wire" }
+
 func (w *wire) Publish(_ string, msgs ...*message.Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -276,7 +278,7 @@ func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testi
 	if err := json.Unmarshal(broker.got[0].Payload, &letter); err != nil {
 		t.Fatal(err)
 	}
-	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.Contains(letter.Reason, "the transport takes 2000") {
+	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.HasSuffix(letter.Reason, "the transport takes 2000; lay a thicker wire") {
 		t.Errorf("dead letter %+v", letter)
 	}
 	msg.Ack()

@@ -10,10 +10,14 @@ import (
 
 // Status is a running node's account of itself: the JSON of `weft status` and of the admin API.
 type Status struct {
-	Node       string            `json:"node"`
-	Key        string            `json:"key"`
-	Started    time.Time         `json:"started"`
-	Problems   []string          `json:"problems,omitempty"` // why the node is not ready, in plain words
+	Node     string    `json:"node"`
+	Key      string    `json:"key"`
+	Started  time.Time `json:"started"`
+	Problems []string  `json:"problems,omitempty"` // why the node is not ready, in plain words
+
+	// FileProblem is why the changed configuration file was not taken up: the node runs with what it said before.
+	FileProblem string `json:"file_problem,omitempty"`
+
 	Broker     Report            `json:"broker"`
 	Transports map[string]Report `json:"transports"`
 	Peers      []PeerStatus      `json:"peers"`

@@ -94,6 +94,12 @@ type MaxPayloader interface {
 	MaxPayload() int
 }
 
+// PayloadRaiser is a [MaxPayloader] whose users can do something about the bound.
+type PayloadRaiser interface {
+	// RaisePayload says in plain words what raises it, as the end of a sentence about a frame that is too large.
+	RaisePayload() string
+}
+
 // MaxProfile is the size of the largest profile in bytes, the same over every transport. It is what a NATS server takes of a
 // message unless it is told otherwise (max_payload: 1 MiB), with room for headers.
 const MaxProfile = 1000 << 10

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,16 +29,17 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status",
 		Short: "Ask a running node how it is",
 		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors.
-It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), what a peer has
-announced cannot be read, or a peer that has announced itself does not list this node. A peer that has never been heard
-of and a lane that was left behind are shown, and are no reason for status 1.`,
+It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), its changed
+file was not taken up, what a peer has announced cannot be read, or a peer that has announced itself does not list
+this node. A peer that has never been heard of and a lane that was left behind are shown, and are no reason for status 1.
+Of the file it needs admin.listen alone, whatever else is wrong there.`,
 		Example: `  weft status
   weft status -c alice.yaml --json
   weft status --address 127.0.0.1:9883`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
-				file, err := plugins.Load(g.config)
+				file, err := plugins.LoadPart(g.config, "admin")
 				if err != nil {
 					return err
 				}
@@ -53,8 +55,8 @@ of and a lane that was left behind are shown, and are no reason for status 1.`,
 				return err
 			}
 			var s pipeline.Status
-			if err := json.Unmarshal(body, &s); err != nil {
-				return fmt.Errorf("%s answers with something that is no status: %w", address, err)
+			if err := json.Unmarshal(body, &s); err != nil || s.Node == "" {
+				return notWeft(address)
 			}
 			if asJSON {
 				_, err = cmd.OutOrStdout().Write(body)
@@ -73,36 +75,60 @@ of and a lane that was left behind are shown, and are no reason for status 1.`,
 }
 
 func needsPerson(s *pipeline.Status) bool {
-	return len(s.Problems) > 0 || slices.ContainsFunc(s.Peers, estranged)
+	return s.FileProblem != "" || len(s.Problems) > 0 || slices.ContainsFunc(s.Peers, estranged)
 }
 
 // estranged reports whether the owners of the two nodes do not agree on their lists of peers.
 func estranged(p pipeline.PeerStatus) bool { return p.Problem != "" || p.Known && !p.ListsUs }
 
+// fetchTime bounds how long a node may take to answer.
+const fetchTime = 10 * time.Second
+
 func fetchStatus(ctx context.Context, address string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/status", nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
-	}
 	if err != nil {
-		return nil, err
+		return nil, plainFetch(ctx, address, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", address, resp.Status)
+		return nil, fmt.Errorf("%w (%s)", notWeft(address), resp.Status)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+}
+
+// plainFetch says in plain words why a node's admin address gave no answer.
+func plainFetch(ctx context.Context, address string, err error) error {
+	var network *net.OpError
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer from %s in %v: the node hangs or is stopped, or something between drops what is sent", address, fetchTime)
+	case errors.As(err, &name), errors.As(err, &network) && network.Op == "dial":
+		return fmt.Errorf("%s is out of reach: %w", address, errors.Unwrap(err)) // without the words of net/url
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return notWeft(address)
+}
+
+func notWeft(address string) error {
+	return fmt.Errorf("what answers at %s is not weft's admin service; give the address of admin.listen", address)
 }
 
 func printStatus(out io.Writer, s *pipeline.Status) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "node\t%s\tsince %s\n", s.Node, s.Started.Format(time.DateTime))
+	if s.FileProblem != "" {
+		fmt.Fprintf(w, "problem\t%s\n", s.FileProblem)
+	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(w, "problem\t%s\n", problem)
 	}
@@ -133,6 +159,9 @@ func printReport(w io.Writer, what string, r pipeline.Report) {
 	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, reasons(", dropped", r.Dropped), because(r.Detail))
 }
 
+// shownFilters is how many of a peer's filters are printed; the JSON has all.
+const shownFilters = 5
+
 func wishes(p pipeline.PeerStatus) string {
 	switch {
 	case p.Problem != "":
@@ -143,6 +172,9 @@ func wishes(p pipeline.PeerStatus) string {
 		return "does not list this node, or lists it with another key: nothing is sent to it"
 	case len(p.Filters) == 0:
 		return "wants nothing from this node"
+	}
+	if more := len(p.Filters) - shownFilters; more > 1 {
+		return fmt.Sprintf("wants %s, … %d more", strings.Join(p.Filters[:shownFilters], ", "), more)
 	}
 	return "wants " + strings.Join(p.Filters, ", ")
 }

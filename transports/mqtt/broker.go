@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,16 +43,28 @@ func (c *BrokerConfig) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("listen: %q is no host:port such as 127.0.0.1:1883", c.Listen))
 	}
-	seen := make(map[string]bool)
-	for _, u := range c.Users {
-		if u.Name == "" || seen[u.Name] {
-			errs = append(errs, fmt.Errorf("users: name %q is empty or given twice", u.Name))
+	for i, u := range c.Users {
+		at := fmt.Sprintf("users[%d]", i)
+		twice := slices.IndexFunc(c.Users[:i], func(other User) bool { return other.Name == u.Name })
+		switch {
+		case u.Name == "":
+			errs = append(errs, fmt.Errorf("%s.name: missing; give the name that this user logs in with", at))
+		case twice >= 0:
+			errs = append(errs, fmt.Errorf("%s.name: a second user named %q; give each its own name", at, u.Name))
 		}
-		seen[u.Name] = true
-		for _, filter := range append(append([]string(nil), u.Read...), u.Write...) {
-			if err := checkFilter(filter, 0); err != nil {
-				errs = append(errs, fmt.Errorf("users: %s: %w", u.Name, err))
-			}
+		if u.Password == "" {
+			errs = append(errs, fmt.Errorf("%s.password: missing, so that anybody may log in as this user; give one, or file:PATH", at))
+		}
+		errs = append(errs, checkFilters(at+".read", u.Read), checkFilters(at+".write", u.Write))
+	}
+	return errors.Join(errs...)
+}
+
+func checkFilters(at string, filters []string) error {
+	var errs []error
+	for i, filter := range filters {
+		if err := checkFilter(filter, 0); err != nil {
+			errs = append(errs, fmt.Errorf("%s[%d]: %w", at, i, err))
 		}
 	}
 	return errors.Join(errs...)
