@@ -73,6 +73,7 @@ func (d *decoder) checkNames(doc *document) {
 		if r.To != "" && !slices.Contains(transports, r.To) {
 			d.report(at+".to", "no transport %q; %s", r.To, suggest(r.To, transports))
 		}
+		d.checkReach(doc, r, at)
 	}
 }
 
@@ -131,10 +132,30 @@ func (d *decoder) checkKey(doc *document, p peer, at string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(doc.Transports)) {
 		if t := doc.Transports[name]; t.config != nil && !t.proves {
-			d.report(at+".key", "missing, and transport %q (%s) needs it; paste what `weft id` prints on that peer", name, t.Type)
+			cure := "paste what `weft id` prints on that peer"
+			if len(over) == 0 && slices.ContainsFunc(slices.Sorted(maps.Keys(doc.Transports)), proven) {
+				cure += ", or list in at the transports that need none and reach it"
+			}
+			d.report(at+".key", "missing, and transport %q (%s) needs it; %s", name, t.Type, cure)
 			return
 		}
 	}
+}
+
+// checkReach reports a direct route over a transport that reaches none of the peers: it would carry nothing.
+func (d *decoder) checkReach(doc *document, r route, at string) {
+	t := doc.Transports[r.To]
+	if r.Mode != string(pipeline.Direct) || t.config == nil || len(doc.Peers) == 0 || d.problems.in("peers") {
+		return
+	}
+	if slices.ContainsFunc(doc.Peers, func(p peer) bool { return p.plain().ReachedOver(r.To, t.proves) }) {
+		return
+	}
+	why := "none of the peers has a key, which it needs; paste what `weft id` prints there"
+	if t.proves {
+		why = "the peers without a key have other transports in at; add this one"
+	}
+	d.report(at+".to", "no peer is reached over %q, so that the route carries nothing: %s, or lead the route elsewhere", r.To, why)
 }
 
 func (d *decoder) checkOnce(path, what, name string, before []string) {
@@ -153,7 +174,7 @@ func (p peer) plain() pipeline.Peer {
 
 func (r route) plain() pipeline.Route {
 	return pipeline.Route{
-		Name: r.Name, Match: r.Match, To: r.To, Mode: pipeline.Mode(r.Mode), QoS: byte(r.QoS),
+		Name: r.Name, Match: r.Match, To: r.To, Mode: pipeline.Mode(r.Mode), QoS: byte(r.QoS), Priority: r.Priority,
 		Batch: pipeline.Batch{Count: r.Batch.Count, Bytes: r.Batch.Bytes, Period: r.Batch.Period},
 		Queue: lanes.Limits{Bytes: r.Queue.Bytes, Age: r.Queue.Age, WhenFull: lanes.WhenFull(r.Queue.WhenFull)},
 	}

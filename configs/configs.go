@@ -46,8 +46,22 @@ type File struct {
 	source source
 }
 
-// Problem returns a problem with what the file says at a key, such as "transports.hub", that showed only when it was used.
-func (f *File) Problem(key string, err error) Problem { return f.source.problem(key, err.Error()) }
+// Problem returns what is wrong with the file at a key, such as "transports.hub", and showed only when it was used: [Problems]
+// if errors.Join has joined several. One whose text begins with "KEY: " is a problem of that key in the key.
+func (f *File) Problem(key string, err error) error {
+	var found Problems
+	for _, one := range flatten(err) {
+		at, text := key, one.Error()
+		if first, rest, ok := strings.Cut(text, ": "); ok && f.source.lines[under(key, first)] > 0 {
+			at, text = under(key, first), rest
+		}
+		found = append(found, f.source.problem(at, text))
+	}
+	if len(found) == 1 {
+		return found[0]
+	}
+	return found
+}
 
 // Transport is one entry of `transports`.
 type Transport struct {
@@ -95,15 +109,31 @@ func Parse(name string, text []byte, types Types) (*File, error) {
 // LoadNode reads no more of the file than the node's name and its data directory, whatever else is wrong with it: a new
 // node's identity is wanted before its file can be complete. The error is [Problems].
 func LoadNode(path string) (name, dataDir string, err error) {
-	text, err := read(path)
+	file, err := LoadPart(path, Types{Broker: func() any { return new(struct{}) }}, "node", "data_dir")
 	if err != nil {
 		return "", "", err
 	}
-	d, doc := decode(path, text, Types{Broker: func() any { return new(struct{}) }})
+	return file.Node.Node, file.Node.DataDir, nil
+}
+
+// LoadPart is [Load] for whoever uses no more than the values of these keys of the top level: what is wrong with others is no
+// error. The error is [Problems].
+func LoadPart(path string, types Types, keys ...string) (*File, error) {
+	text, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	d, doc := decode(path, text, types)
 	d.problems = slices.DeleteFunc(d.problems, func(p Problem) bool {
-		return p.Key != "" && p.Key != "node" && p.Key != "data_dir"
+		used := func(key string) bool { return Problems{p}.in(key) }
+		return p.Key != "" && !slices.ContainsFunc(keys, used)
 	})
-	return doc.Node, doc.DataDir, d.err()
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	file := doc.file()
+	file.source = d.source
+	return file, nil
 }
 
 // CheckNode says what is wrong with a node's name.

@@ -58,6 +58,8 @@ func formatDefault(v reflect.Value, tag string) string {
 	switch {
 	case isDuration:
 		return formatDuration(d)
+	case tag == "size" && v.Int() == 0: // depends on something else
+		return ""
 	case tag == "size":
 		return formatSize(v.Int())
 	case v.Kind() == reflect.Slice || v.Kind() == reflect.Map || v.Kind() == reflect.Interface:

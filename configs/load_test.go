@@ -129,6 +129,19 @@ func TestLoadNodeReadsNoMoreThanItNeeds(t *testing.T) {
 	require.ErrorContains(t, err, "weft.yaml:1: node: \"No Name\" is no name")
 }
 
+// Is what is wrong with other keys no error for whoever does not use them?
+func TestLoadPartJudgesOnlyItsKeys(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weft.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("nodes: alice\nroutes: [{}]\nadministrator: 1\nadmin: {listen: '127.0.0.1:1'}\n"), 0o600))
+	file, err := configs.LoadPart(path, types, "admin")
+	require.NoError(t, err)
+	require.Equal(t, "127.0.0.1:1", file.Admin.Listen)
+	_, err = configs.LoadPart(path, types, "node", "routes")
+	require.ErrorContains(t, err, "node: missing")
+	require.ErrorContains(t, err, "routes[0].match: missing")
+	require.NotContains(t, err.Error(), "administrator")
+}
+
 // Is anything secret in what a log would show of a configuration?
 func TestSecretsAreNotInLogs(t *testing.T) {
 	file, err := configs.Parse("weft.yaml", []byte("node: alice\nbroker: {password: s3cret}\n"+

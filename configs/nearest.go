@@ -8,6 +8,7 @@ import (
 
 // suggest says which of the known words was probably meant, or else what they are.
 func suggest(word string, known []string) string {
+	known = slices.DeleteFunc(slices.Clone(known), func(name string) bool { return name == "" }) // whose own name is missing
 	if near := nearest(word, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}

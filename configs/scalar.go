@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"net"
 	"os"
@@ -147,7 +148,13 @@ func checkFile(path string) error {
 	return file.Close()
 }
 
+// fileError names the whole path that was looked at.
 func fileError(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		if full, absErr := filepath.Abs(at.Path); absErr == nil {
+			err = &fs.PathError{Op: at.Op, Path: full, Err: at.Err}
+		}
+	}
 	return fmt.Errorf("%w; name a file that this user may read (a relative path is taken from the folder of the configuration file)", err)
 }
 

@@ -100,9 +100,14 @@ type route struct {
 	To    string   `yaml:"to"`    // a transport's name
 	Mode  string   `yaml:"mode"`  // direct or broadcast
 	QoS   qos      `yaml:"qos"`   // messages travel with at most this QoS
-	Batch batch    `yaml:"batch"`
-	Queue queue    `yaml:"queue"`
+
+	Priority int   `yaml:"priority"` // the higher goes first where the transport has not room for all
+	Batch    batch `yaml:"batch"`
+	Queue    queue `yaml:"queue"`
 }
+
+// maxPriority bounds a route's priority both ways.
+const maxPriority = 100
 
 func (r *route) SetDefaults() { r.Mode, r.QoS = string(pipeline.Direct), 1 }
 
@@ -110,6 +115,7 @@ func (r *route) Validate() error {
 	errs := []error{
 		checkName("name", r.Name),
 		oneOf("mode", r.Mode, pipeline.Direct, pipeline.Broadcast),
+		within("priority", r.Priority, -maxPriority, maxPriority, strconv.Itoa),
 	}
 	if len(r.Match) == 0 {
 		errs = append(errs, errors.New(`match: missing; list topic filters, such as ["doors/#"]`))

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"crypto/ed25519"
+	"slices"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/lanes"
@@ -19,7 +20,7 @@ type Config struct {
 }
 
 // CheckProfile says why no peer would take the profile in which the node announces its subscriptions.
-func (c Config) CheckProfile() error { return profile.Check(c.Node, wishes(c)) }
+func (c Config) CheckProfile() error { return profile.Check(c.Node, entries(c)) }
 
 // Subscription is one thing that this site wants from its peers.
 type Subscription struct {
@@ -27,6 +28,11 @@ type Subscription struct {
 	From      []string // names of the peers it is asked of; empty means all
 	AddPrefix string   // put before the topic of what arrives
 	MaxQoS    byte     // what arrives is published with at most this QoS
+}
+
+// asks reports whether it is asked of the peer.
+func (s Subscription) asks(peer string) bool {
+	return len(s.From) == 0 || slices.Contains(s.From, peer)
 }
 
 // Peer is a node that this node's owner listed.
@@ -42,6 +48,16 @@ func (p Peer) On(transport string) string {
 		return name
 	}
 	return p.Name
+}
+
+// ReachedOver reports whether the peer is there on the transport. A peer without a key is there only where the network
+// authenticates names: on the transports that At has, or on all of these where it has none.
+func (p Peer) ReachedOver(transport string, authenticates bool) bool {
+	if len(p.Key) > 0 {
+		return true
+	}
+	_, given := p.At[transport]
+	return authenticates && (given || len(p.At) == 0)
 }
 
 // Mode says who gets a route's messages.
@@ -60,8 +76,10 @@ type Route struct {
 	To    string   // name of a transport
 	Mode  Mode
 	QoS   byte // messages travel with at most this QoS
-	Batch Batch
-	Queue lanes.Limits
+	// Priority is given to the transport: where there is not room for all, the higher goes first.
+	Priority int
+	Batch    Batch
+	Queue    lanes.Limits
 }
 
 // Batch says when a frame is full. Whichever comes first closes it.

@@ -41,12 +41,12 @@ func TestFrameOfAPeerThatCannotBeReadGoesToTheDeadLetters(t *testing.T) {
 	for _, data := range unreadableFrames(t) {
 		down = true
 		for range maxLetters + 1 { // what was not sent takes nothing of the quota
-			if n.handle(runOfOne(data)) == nil {
+			if n.take(nil, runOfOne(data)) == nil {
 				t.Fatal("acknowledged without a dead letter")
 			}
 		}
 		down = false
-		if err := n.handle(runOfOne(data)); err != nil {
+		if err := n.take(nil, runOfOne(data)); err != nil {
 			t.Fatal(err)
 		}
 		letters := broker.letters(t)
@@ -67,7 +67,7 @@ func TestAPeerCannotFloodTheDeadLetters(t *testing.T) {
 	for i := range 2 * maxLetters {
 		f.Messages = append(f.Messages, frame.Message{Seq: uint64(i + 1), Topic: strings.Repeat("\x00", 1<<20), Payload: make([]byte, 1<<10)})
 	}
-	if err := n.handle(fromAlice(t, f)); err != nil {
+	if err := n.take(nil, fromAlice(t, f)); err != nil {
 		t.Fatal(err)
 	}
 	letters := broker.letters(t)

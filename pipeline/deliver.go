@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,7 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// attemptTimeout bounds one attempt to publish a frame. It is shorter than closeTimeout, so that an attempt that was
+// attemptTimeout bounds one attempt to publish a frame, unless the transport is a [transports.Patient]. It is shorter than closeTimeout, so that an attempt that was
 // under way when the node was told to stop ends by itself and its outcome is known.
 const attemptTimeout = 10 * time.Second
 
@@ -55,8 +56,9 @@ type delivery struct {
 	dead    *deadLetters
 	log     *slog.Logger
 
-	frames atomic.Uint64 // published
-	bytes  atomic.Uint64 // of those frames
+	frames atomic.Uint64             // published
+	bytes  atomic.Uint64             // of those frames
+	sent   atomic.Pointer[time.Time] // when what is on its way now was given to the transport; nil when nothing is
 	state  laneState
 	unsure *route // the last attempt went by it, and whether it has come through is not known
 }
@@ -90,21 +92,42 @@ func (s *laneState) get() (since time.Time, err error) {
 func (d *delivery) handle(msg *message.Message) error {
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
 	var err error
-	for rest := batchOf(msg); len(rest) > 0 && err == nil; {
+	left := false
+	for rest := batchOf(msg); len(rest) > 0 && err == nil && !left; {
 		var r stretch
 		if r, err = d.plan(rest); err != nil {
 			break
 		}
 		rest = rest[len(r.all):]
-		if len(r.wanted) > 0 {
-			err = d.publish(ctx, &r, r.wanted)
-		}
-		if err == nil && (r.gaps || len(rest) > 0) {
+		whole := !r.gaps && len(rest) == 0
+		if left, err = d.send(ctx, &r); err == nil && !left && !whole {
 			d.settle(&r, math.MaxUint64) // a batch that went as a whole its reader acknowledges
 		}
 	}
+	if left && err == nil {
+		leave(msg)
+	}
 	d.note(err)
 	return err
+}
+
+// send publishes the stretch, or its beginning where that fills the transport's units: then the rest is left in the lane.
+func (d *delivery) send(ctx context.Context, r *stretch) (left bool, err error) {
+	switch {
+	case len(r.wanted) == 0:
+		return false, nil
+	case r.by.bare(d.topic(r.by)):
+		return false, d.publishBare(ctx, r)
+	}
+	n := d.fill(r)
+	if left = n < len(r.wanted); !left {
+		return false, d.publish(ctx, r, r.wanted)
+	}
+	last := r.wanted[n-1].Seq
+	if err = d.publish(ctx, r, r.wanted[:n]); err == nil {
+		d.settle(r, last)
+	}
+	return true, err
 }
 
 // note keeps an attempt's outcome, and logs when it differs in kind from the last one.
@@ -221,21 +244,20 @@ func (d *delivery) settle(r *stretch, upTo uint64) {
 // too large alone goes to the dead letters.
 func (d *delivery) publish(ctx context.Context, r *stretch, batch []frame.Message) error {
 	if size := lanes.Size(&batch[0]); len(batch) == 1 && size > frame.MaxSize {
-		return d.bury(ctx, r, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d", size, frame.MaxSize))
+		return d.bury(ctx, r, &batch[0], fmt.Errorf("message of %d bytes, a frame holds %d, and no key raises that", size, frame.MaxSize))
 	}
 	data, err := d.seal(r.by, batch)
 	if err != nil {
 		return err
 	}
 	if limit := r.by.limit(); limit > 0 && len(data) > limit {
-		err = transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(data), limit))
+		err = transports.Permanent(tooLarge(r.by, len(data), limit))
 	} else {
-		err = d.attempt(ctx, r, batch, data)
+		err = d.attempt(ctx, r.by, d.frame(r, batch, data))
 	}
 	switch {
 	case err == nil:
-		d.frames.Add(1)
-		d.bytes.Add(uint64(len(data)))
+		d.count(data)
 		return nil
 	case !transports.IsPermanent(err):
 		return err
@@ -247,6 +269,24 @@ func (d *delivery) publish(ctx context.Context, r *stretch, batch []frame.Messag
 		return d.publish(ctx, r, batch[half:])
 	}
 	return d.bury(ctx, r, &batch[0], err)
+}
+
+// frame returns a sealed frame of messages of the stretch as a Watermill message.
+func (d *delivery) frame(r *stretch, batch []frame.Message, data []byte) *message.Message {
+	id := frameID(d.node, d.epoch, d.lane, batch)
+	if r.gaps {
+		id += partID(batch)
+	}
+	return message.NewMessage(id, data)
+}
+
+// tooLarge says that a frame exceeds what the route's transport takes, and what raises that.
+func tooLarge(by *route, size, limit int) error {
+	cure := ""
+	if t, ok := by.transport.(transports.PayloadRaiser); ok {
+		cure = "; " + t.RaisePayload()
+	}
+	return fmt.Errorf("frame of %d bytes, the transport takes %d%s", size, limit, cure)
 }
 
 // partID tells a part of a lane's messages from every other with the same ends: the same for the same messages alone.
@@ -267,8 +307,11 @@ func (d *delivery) seal(by *route, batch []frame.Message) ([]byte, error) {
 		}
 	}
 	f := &frame.Frame{Lane: d.lane.Over(by.To), Epoch: d.epoch, Messages: capped}
-	if d.to == nil {
+	switch {
+	case d.to == nil:
 		return frame.Sign(d.id, d.node, f), nil
+	case d.to.sealer == nil:
+		return frame.Plain(d.node, f), nil
 	}
 	return frame.Seal(d.id, d.node, d.to.Name, d.to.sealer, f)
 }
@@ -282,23 +325,77 @@ func capQoS(batch []frame.Message, maxQoS byte) []frame.Message {
 	return capped
 }
 
-func (d *delivery) attempt(ctx context.Context, r *stretch, batch []frame.Message, data []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+// publishBare sends the stretch message by message. Each leaves the lane when it has been taken, so that those before one that is not
+// are not sent again.
+func (d *delivery) publishBare(ctx context.Context, r *stretch) error {
+	for len(r.wanted) > 0 {
+		m := &r.wanted[0]
+		msg := message.NewMessage(frameID(d.node, d.epoch, d.lane, r.wanted[:1])+"-bare", m.Payload)
+		msg.Metadata[transports.MetaTopic] = m.Topic
+		msg.Metadata[transports.MetaQoS] = qosText[min(m.QoS, r.by.QoS, 1)]
+		if m.Retain {
+			msg.Metadata[transports.MetaRetain] = "1"
+		}
+		err := d.attempt(ctx, r.by, msg)
+		switch {
+		case transports.IsPermanent(err):
+			err = d.bury(ctx, r, m, err)
+		case err == nil:
+			d.count(m.Payload)
+			d.settle(r, m.Seq)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count counts what was published.
+func (d *delivery) count(data []byte) {
+	d.frames.Add(1)
+	d.bytes.Add(uint64(len(data)))
+}
+
+// topic returns what the transport of a route calls the lane's destination.
+func (d *delivery) topic(by *route) string {
+	if d.to == nil {
+		return transports.Broadcast
+	}
+	return transports.Direct(d.to.On(by.To))
+}
+
+// bounded returns the context of an attempt: it ends when the attempt has taken as long as the transport may take, or when the node
+// has drained.
+func (d *delivery) bounded(ctx context.Context, by *route) (context.Context, context.CancelFunc) {
+	limit := attemptTimeout
+	if p, ok := by.transport.(transports.Patient); ok {
+		limit = p.Patience()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := context.AfterFunc(d.drained, cancel)
+	end := func() { ended(); cancel() }
+	if limit <= 0 {
+		return ctx, end
+	}
+	ctx, cancelTimer := context.WithTimeout(ctx, limit)
+	return ctx, func() { cancelTimer(); end() }
+}
+
+// attempt publishes by a route what the lane's destination is to have.
+func (d *delivery) attempt(ctx context.Context, by *route, msg *message.Message) error {
+	ctx, cancel := d.bounded(ctx, by)
 	defer cancel()
-	defer context.AfterFunc(d.drained, cancel)()
-	id := frameID(d.node, d.epoch, d.lane, batch)
-	if r.gaps {
-		id += partID(batch)
+	began := time.Now()
+	d.sent.Store(&began)
+	defer d.sent.Store(nil)
+	if p := by.Priority; p != 0 {
+		msg.Metadata[transports.MetaPriority] = strconv.Itoa(p)
 	}
-	msg := message.NewMessage(id, data)
 	msg.SetContext(ctx)
-	topic := transports.Broadcast
-	if d.to != nil {
-		topic = transports.Direct(d.to.On(r.by.To))
-	}
-	err := r.by.transport.Publish(topic, msg)
-	if d.unsure = nil; err != nil && r.by != d.route && !transports.IsPermanent(err) {
-		d.unsure = r.by
+	err := by.transport.Publish(d.topic(by), msg)
+	if d.unsure = nil; err != nil && by != d.route && !transports.IsPermanent(err) {
+		d.unsure = by
 	}
 	return err
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,53 +18,102 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// directory announces this node's profile on one transport and follows those of the peers.
-type directory struct {
-	node      string
-	id        *identity.Identity
-	transport transports.Directory
+// board is what directories of both kinds have in common: this node puts up there what it wants, and reads what its peers do.
+type board struct {
 	interests *interests
-	entries   []profile.Entry
 	log       *slog.Logger
+	tasks     []func(context.Context) // what runs from start to stop
 
-	unannounced atomic.Pointer[string] // why the directory does not have our profile, in plain words; nil when it has, or was not asked yet
+	unannounced atomic.Pointer[string] // why the directory does not have what we want, in plain words; nil when it has, or was not asked yet
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-func newDirectory(cfg Config, id *identity.Identity, t transports.Directory, in *interests, log *slog.Logger) *directory {
-	return &directory{
-		node: cfg.Node, id: id, transport: t, interests: in,
-		entries: wishes(cfg), log: log.With("transport", in.transport),
+func (b *board) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	b.cancel = cancel
+	for _, task := range b.tasks {
+		b.done.Go(func() { task(ctx) })
 	}
 }
 
-// wishes lists for each peer the filters that this node wants from it.
-func wishes(cfg Config) []profile.Entry {
-	entries := make([]profile.Entry, len(cfg.Peers))
-	for i, p := range cfg.Peers {
-		entries[i].Peer = p.Key
-		for _, s := range cfg.Subscribe {
-			if len(s.From) == 0 || slices.Contains(s.From, p.Name) {
-				entries[i].Filters = append(entries[i].Filters, s.Filter)
+func (b *board) stop() {
+	b.cancel()
+	b.done.Wait()
+}
+
+// noteAnnounced remembers how the last attempt to put up what we want has ended.
+func (b *board) noteAnnounced(err error) {
+	if err == nil {
+		b.unannounced.Store(nil)
+		return
+	}
+	text := err.Error()
+	b.unannounced.Store(&text)
+}
+
+// follow takes what a directory shows until that ends. It takes all that is there before it makes it effective, so that a peer that
+// changes its mind every moment costs no more than one that does not.
+func follow[A any](b *board, found <-chan A, take func(A) (news bool)) {
+	for a := range found {
+		news := take(a)
+		for more := true; more; {
+			select {
+			case a, ok := <-found:
+				if more = ok; ok {
+					news = take(a) || news
+				}
+			default:
+				more = false
 			}
 		}
+		if !news {
+			continue
+		}
+		if err := b.interests.rebuild(); err != nil {
+			b.log.Error("what peers announced is not taken over", "error", err)
+		}
 	}
-	return entries
 }
 
-func (d *directory) start() {
-	ctx, cancel := context.WithCancel(context.Background())
-	d.cancel = cancel
+// directory announces this node's profile on one transport and follows those of the peers.
+type directory struct {
+	board
+	node      string
+	id        *identity.Identity
+	transport transports.Directory
+	entries   []profile.Entry
+}
+
+func newDirectory(cfg Config, id *identity.Identity, t transports.Directory, in *interests, log *slog.Logger) *board {
+	d := &directory{
+		board: board{interests: in, log: log.With("transport", in.transport)},
+		node:  cfg.Node, id: id, transport: t, entries: entries(cfg),
+	}
 	own := make(chan uint64, 1) // versions of our own profile that the directory holds
-	d.done.Go(func() { d.announce(ctx, own) })
-	d.done.Go(func() { d.watch(ctx, own) })
+	d.tasks = []func(context.Context){
+		func(ctx context.Context) { d.announce(ctx, own) },
+		func(ctx context.Context) { d.watch(ctx, own) },
+	}
+	return &d.board
 }
 
-func (d *directory) stop() {
-	d.cancel()
-	d.done.Wait()
+// entries lists for each peer that has a key the filters that this node wants from it.
+func entries(cfg Config) (all []profile.Entry) {
+	for _, p := range cfg.Peers {
+		if len(p.Key) == 0 {
+			continue
+		}
+		e := profile.Entry{Peer: p.Key}
+		for _, s := range cfg.Subscribe {
+			if s.asks(p.Name) {
+				e.Filters = append(e.Filters, s.Filter)
+			}
+		}
+		all = append(all, e)
+	}
+	return all
 }
 
 // announce keeps the directory's copy of our profile as it is in this process. Its version is the time, or one more than the
@@ -98,16 +146,6 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 	}
 }
 
-// noteAnnounced remembers how the last attempt to announce our profile has ended.
-func (d *directory) noteAnnounced(err error) {
-	if err == nil {
-		d.unannounced.Store(nil)
-		return
-	}
-	text := err.Error()
-	d.unannounced.Store(&text)
-}
-
 // newVersion returns a version that is at least as high as asked and higher than any that was announced before, and remembers it.
 func (d *directory) newVersion(least uint64) (uint64, error) {
 	path := filepath.Join(d.interests.dir, ".version")
@@ -123,32 +161,15 @@ func (d *directory) newVersion(least uint64) (uint64, error) {
 	return version, writeFile(path, strconv.AppendUint(nil, version, 10))
 }
 
-// watch takes what is announced until ctx ends. It takes all that is there before it makes it effective, so that a peer that
-// changes its mind every moment costs no more than one that does not.
+// watch takes the profiles that are announced until ctx ends.
 func (d *directory) watch(ctx context.Context, own chan<- uint64) {
 	var found <-chan transports.Announcement
 	retry(ctx, d.log, "watching the profiles", func() (err error) {
 		found, err = d.transport.Watch(ctx)
 		return err
 	})
-	for a := range found {
-		news := d.take(ctx, a, own)
-		for more := true; more; {
-			select {
-			case a, ok := <-found:
-				if more = ok; ok {
-					news = d.take(ctx, a, own) || news
-				}
-			default:
-				more = false
-			}
-		}
-		if !news {
-			continue
-		}
-		if err := d.interests.rebuild(); err != nil {
-			d.log.Error("profiles not taken over", "error", err)
-		}
+	if found != nil {
+		follow(&d.board, found, func(a transports.Announcement) bool { return d.take(ctx, a, own) })
 	}
 }
 
@@ -161,8 +182,7 @@ func (d *directory) take(ctx context.Context, a transports.Announcement, own cha
 		return false
 	}
 	news, err := d.interests.take(a)
-	d.interests.note(a.Node, err)
-	if err != nil {
+	if unknown := d.interests.note(a.Node, err); unknown && err != nil {
 		d.log.Warn("profile refused", "from", a.Node, "error", err)
 	}
 	return news

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/weft-relay/weft/matching"
@@ -22,8 +24,8 @@ const (
 	refusedMalformed = "malformed"      // frame: not one, or damaged; moved to the dead letters if a peer has signed it
 	refusedVersion   = "newer_version"  // frame: kept until this relay is updated
 	refusedEvicted   = "evicted"        // frame: kept as well, and given up for want of room
-	refusedStranger  = "not_a_peer"     // frame: its origin is not listed
-	refusedSignature = "bad_signature"  // frame: not signed by its origin
+	refusedStranger  = "not_a_peer"     // frame or message: its origin is not listed
+	refusedSignature = "bad_signature"  // frame or message: not signed by its origin, which has a key; or not sent by it, which has none
 	refusedRecipient = "not_for_us"     // frame: sealed for somebody else; moved to the dead letters if a peer has addressed it to this node
 	refusedLoop      = "own_frame"      // frame: made by this node
 	refusedReplayed  = "duplicate"      // message: it was handed to the broker before
@@ -68,25 +70,35 @@ func newIn(cfg Config, peers []*peer, store *lanes.Store, sink message.Publisher
 // maxBatchBytes bounds what opened frames hold in memory beside the one that is being opened.
 const maxBatchBytes = 4 << 20
 
-// handle is the in-router's handler. It takes a run of frames: what they bring goes to the broker together, so that many small
-// frames cost one exchange with it. An error means that the run must come again.
-func (n *in) handle(run *message.Message) error {
+// from returns the in-router's handler of a transport. The users are the peers that its network authenticates.
+func (n *in) from(who users) message.NoPublishHandlerFunc {
+	return func(run *message.Message) error { return n.take(who, run) }
+}
+
+// take takes a run of frames: what they bring goes to the broker together, so that many small frames cost one exchange with it. An
+// error means that the run must come again.
+func (n *in) take(who users, run *message.Message) error {
 	b := batch{marks: make(map[foreignLane]uint64)}
 	ctx := context.WithoutCancel(run.Context()) // what was begun may finish while the router closes
 	for _, msg := range runOf(run) {
-		f, origin, err := n.open(msg.Payload)
-		if err != nil {
-			if err := n.refuse(ctx, msg, origin, err); err != nil {
-				return err
-			}
-			continue
-		}
-		n.bytes.Add(uint64(len(msg.Payload)))
-		if err := n.accept(ctx, &b, origin, f); err != nil {
+		if err := n.takeOne(ctx, &b, who, msg); err != nil {
 			return err
 		}
 	}
 	return n.handOver(ctx, &b)
+}
+
+// takeOne adds to the batch what a frame, or a single message where the network authenticates names, is for the broker.
+func (n *in) takeOne(ctx context.Context, b *batch, who users, msg *message.Message) error {
+	if _, bare := msg.Metadata[transports.MetaTopic]; bare && who != nil {
+		return n.takeBare(ctx, b, who, msg)
+	}
+	f, origin, err := n.open(who, msg)
+	if err != nil {
+		return n.refuse(ctx, msg, origin, err)
+	}
+	n.bytes.Add(uint64(len(msg.Payload)))
+	return n.accept(ctx, b, origin, f)
 }
 
 // batch is what some frames bring.
@@ -131,9 +143,9 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 		if !slices.Contains(refused.UUIDs, m.UUID) {
 			continue
 		}
-		id, _ := lanes.ParseID(m.UUID) // it was made by accept
+		origin, _, _ := strings.Cut(m.UUID, "/") // it was made by admit
 		letter := deadLetter{
-			Reason: refused.Reason, Lane: "from " + id.Origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
+			Reason: refused.Reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
 			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
 		}
 		if err := n.dead.publish(ctx, letter); err != nil {
@@ -145,12 +157,14 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 	return nil
 }
 
-// open returns what a frame holds and whose it is. The origin is empty unless it has signed the frame and is a peer.
-func (n *in) open(data []byte) (f *frame.Frame, origin string, err error) {
-	e, err := frame.Parse(data)
+// open returns what a frame holds and whose it is. The origin is empty unless it is a peer that has signed the frame, or that the
+// network has authenticated as its sender. A peer with a key signs over every network, one without is believed of the network alone.
+func (n *in) open(who users, msg *message.Message) (f *frame.Frame, origin string, err error) {
+	sender := who.sender(msg)
+	e, err := frame.Parse(msg.Payload)
 	switch {
 	case err != nil && !errors.Is(err, frame.ErrVersion):
-		return nil, "", err
+		return nil, nameOf(sender), err
 	case e.Origin == n.node:
 		return nil, "", errOwnFrame
 	}
@@ -158,18 +172,34 @@ func (n *in) open(data []byte) (f *frame.Frame, origin string, err error) {
 	if p == nil {
 		return nil, "", fmt.Errorf("%w: it says it is from %q", frame.ErrStranger, e.Origin)
 	}
-	if err == nil {
-		f, err = e.Open(n.node, p.Key, p.opener)
-	}
+	proven := e.SignedBy(p.Key) || p == sender && len(p.Key) == 0
 	switch {
-	case err == nil || e.SignedBy(p.Key) && (e.To == "" || e.To == n.node):
-		return f, e.Origin, err
-	case !errors.Is(err, frame.ErrVersion):
-		return nil, "", err
-	case e.SignedBy(p.Key):
+	case e.To != "" && e.To != n.node:
 		return nil, "", fmt.Errorf("%w: from %s for %s", frame.ErrRecipient, e.Origin, e.To)
+	case proven && err != nil:
+		return nil, p.Name, err
+	case proven:
+		f, err = e.OpenProven(n.node, p.opener)
+		return f, p.Name, err
+	case p == sender:
+		origin = p.Name
 	}
-	return nil, "", fmt.Errorf("%w: it says it is from %s, in another version", frame.ErrSignature, e.Origin)
+	why := "whose key is another one; list it with what `weft id` prints there"
+	switch {
+	case len(p.Key) == 0:
+		why = "which is listed without a key, and the network does not say so"
+	case e.Plain:
+		why = "which is listed with a key and must sign; its owner must list this node with its key as well"
+	}
+	return nil, origin, fmt.Errorf("%w: it says it is from %s, %s", frame.ErrSignature, p.Name, why)
+}
+
+// nameOf returns the name of a peer, empty where there is none.
+func nameOf(p *peer) string {
+	if p == nil {
+		return ""
+	}
+	return p.Name
 }
 
 var errOwnFrame = errors.New("frame of this node came back")
@@ -246,50 +276,84 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 			continue
 		}
 		b.marks[from] = m.Seq
-		msg, err := n.admit(ctx, from, m)
+		sub, topic, err := n.admit(ctx, origin, m)
 		if err != nil {
 			return err
 		}
-		if msg != nil {
-			b.messages = append(b.messages, msg)
-			b.bytes += lanes.Size(m) // a prefix makes each topic a copy, though in the frame it stands once
+		if sub == nil {
+			continue
 		}
-		if b.bytes >= maxBatchBytes {
-			if err := n.handOver(ctx, b); err != nil {
-				return err
-			}
+		uuid, qos := lanes.ID{Origin: origin, Lane: f.Lane, Epoch: f.Epoch, Seq: m.Seq}.String(), min(m.QoS, sub.MaxQoS)
+		if qos == 2 && n.store.Handed(uuid) {
+			n.refused.add(refusedReplayed, 1)
+			continue
+		}
+		if err := n.add(ctx, b, m, published(ctx, uuid, topic, qos, m)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// admit returns the message as it is published here, or nil if it is not.
-func (n *in) admit(ctx context.Context, from foreignLane, m *frame.Message) (*message.Message, error) {
-	sub := n.subscription(from.origin, m.Topic)
+// takeBare adds a single message of a peer to the batch, if it is asked for. It has no number by which its repetition would be
+// known, and so no QoS 2.
+func (n *in) takeBare(ctx context.Context, b *batch, who users, msg *message.Message) error {
+	p := who.sender(msg)
+	m := frame.Message{
+		Topic: msg.Metadata[transports.MetaTopic], Payload: msg.Payload, QoS: min(qosOf(msg), 1), Retain: msg.Metadata[transports.MetaRetain] == "1",
+	}
+	switch {
+	case p == nil:
+		return n.refuse(ctx, msg, "", fmt.Errorf("%w: a single message from %q", frame.ErrStranger, msg.Metadata[transports.MetaFrom]))
+	case len(p.Key) > 0:
+		err := fmt.Errorf("%w: a single message of %s, which is listed with a key and must send signed frames", frame.ErrSignature, p.Name)
+		if n.refused.add(refusedSignature, 1) {
+			n.log.Warn("message moved to the dead letters, further ones are only counted", "peer", p.Name, "error", err)
+		}
+		return n.bury(ctx, p.Name, letterAbout(p.Name, &m, err))
+	}
+	n.bytes.Add(uint64(len(msg.Payload)))
+	sub, topic, err := n.admit(ctx, p.Name, &m)
+	if sub == nil || err != nil {
+		return err
+	}
+	return n.add(ctx, b, &m, published(ctx, p.Name+"/"+watermill.NewUUID(), topic, min(m.QoS, sub.MaxQoS), &m))
+}
+
+// add adds a message, as it is published here, to the batch, and hands that over when it is large.
+func (n *in) add(ctx context.Context, b *batch, m *frame.Message, msg *message.Message) error {
+	b.messages = append(b.messages, msg)
+	if b.bytes += lanes.Size(m); b.bytes < maxBatchBytes { // a prefix makes each topic a copy, though in the frame it stands once
+		return nil
+	}
+	return n.handOver(ctx, b)
+}
+
+// letterAbout is the dead letter about a message of a peer.
+func letterAbout(origin string, m *frame.Message, reason error) deadLetter {
+	return deadLetter{
+		Reason: reason.Error(), Lane: "from " + origin, Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: time.Now(), Payload: m.Payload,
+	}
+}
+
+// admit returns the subscription that asks for a peer's message and the topic that it has here, or nil if it is not published here.
+func (n *in) admit(ctx context.Context, origin string, m *frame.Message) (*Subscription, string, error) {
+	sub := n.subscription(origin, m.Topic)
 	if sub == nil {
 		n.refused.add(refusedUnwanted, 1)
-		return nil, nil
+		return nil, "", nil
 	}
 	topic := sub.AddPrefix + m.Topic
 	if err := matching.ValidateTopic(topic); err != nil {
-		letter := deadLetter{
-			Reason: err.Error(), Lane: "from " + from.origin, Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: time.Now(), Payload: m.Payload,
-		}
-		if err := n.bury(ctx, from.origin, letter); err != nil {
-			return nil, err
+		if err := n.bury(ctx, origin, letterAbout(origin, m, err)); err != nil {
+			return nil, "", err
 		}
 		if n.refused.add(refusedTopic, 1) {
-			n.log.Warn("message moved to the dead letters, further ones are only counted", "peer", from.origin, "error", err)
+			n.log.Warn("message moved to the dead letters, further ones are only counted", "peer", origin, "error", err)
 		}
-		return nil, nil
+		return nil, "", nil
 	}
-	uuid := lanes.ID{Origin: from.origin, Lane: from.lane, Epoch: from.epoch, Seq: m.Seq}.String()
-	qos := min(m.QoS, sub.MaxQoS)
-	if qos == 2 && n.store.Handed(uuid) {
-		n.refused.add(refusedReplayed, 1)
-		return nil, nil
-	}
-	return published(ctx, uuid, topic, qos, m), nil
+	return sub, topic, nil
 }
 
 // subscription returns the first of this node's subscriptions that asks for the topic of that peer.
@@ -298,7 +362,7 @@ func (n *in) subscription(origin, topic string) *Subscription {
 	found := n.wants.AppendMatch(few[:0], topic)
 	slices.Sort(found)
 	for _, i := range found {
-		if s := &n.subs[i]; len(s.From) == 0 || slices.Contains(s.From, origin) {
+		if s := &n.subs[i]; s.asks(origin) {
 			return s
 		}
 	}

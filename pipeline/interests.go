@@ -18,14 +18,15 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// interests is what each peer wants, as the profiles in one transport's directory say. Profiles are kept on disk, so that
+// interests is what each peer wants, as the profiles in one transport's directory say, or the wishes in an open one. Profiles are kept on disk, so that
 // after a restart the peers' wishes are known before the first message is taken from the broker. What a kept profile asks for is
 // sent; that something is not wanted any more only one that has been seen in the directory since the start can say.
 type interests struct {
 	transport string
-	dir       string // where the profiles are kept
+	open      bool   // the directory has wishes, not profiles
+	dir       string // where the profiles or wishes are kept
 	id        *identity.Identity
-	peers     map[string]*peer // by their names on the transport
+	peers     map[string]*peer // those that are reached over it, by their names there
 	log       *slog.Logger
 
 	view atomic.Pointer[view] // what is in effect
@@ -84,10 +85,12 @@ func (b *bell) ring() {
 	}
 }
 
-// newInterests loads the kept profiles. One that cannot be read is left out with a warning: it will be announced again.
-func newInterests(transport, dataDir string, id *identity.Identity, peers []*peer, news *bell, log *slog.Logger) (*interests, error) {
+// newInterests loads the kept profiles, or the wishes where the directory is open. One that cannot be read is left out with a
+// warning: it will be announced again.
+func newInterests(transport string, open bool, dataDir string, id *identity.Identity, peers []*peer, news *bell, log *slog.Logger) (*interests, error) {
 	in := &interests{
 		transport: transport,
+		open:      open,
 		dir:       filepath.Join(dataDir, "profiles", transport),
 		id:        id,
 		peers:     make(map[string]*peer, len(peers)),
@@ -101,19 +104,31 @@ func newInterests(transport, dataDir string, id *identity.Identity, peers []*pee
 		return nil, fmt.Errorf("profiles: %w", err)
 	}
 	for _, p := range peers {
+		if !p.reachedOver(transport) {
+			continue
+		}
 		in.peers[p.On(transport)] = p
 		data, err := os.ReadFile(in.path(p))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			_, _, err = in.accept(p, data, false)
+			err = in.load(p, data)
 		}
 		if err != nil {
 			in.log.Warn("kept profile left out, the peer will announce it again", "peer", p.Name, "error", err)
 		}
 	}
 	return in, in.rebuild()
+}
+
+// load takes up what was kept of a peer.
+func (in *interests) load(p *peer, data []byte) error {
+	if in.open {
+		return in.loadWishes(p, data)
+	}
+	_, _, err := in.accept(p, data, false)
+	return err
 }
 
 func (in *interests) path(p *peer) string { return filepath.Join(in.dir, p.Name) }
@@ -152,28 +167,36 @@ func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news b
 	if old != nil && old.Version > prof.Version {
 		return false, false, nil
 	}
-	if newer = old == nil || old.Version < prof.Version; newer {
+	newer = old == nil || old.Version < prof.Version
+	return newer, in.adopt(p, prof, newer, announced), nil
+}
+
+// adopt remembers what a peer wants if it is newer than what is known, and reports whether it is news. It needs mu.
+func (in *interests) adopt(p *peer, prof *profile.Profile, newer, announced bool) (news bool) {
+	if newer {
 		in.known[p.Name] = prof
 	}
 	first := announced && in.seen[p.Name].IsZero()
 	if first {
 		in.seen[p.Name] = time.Now()
 	}
-	return newer, newer || first, nil
+	return newer || first
 }
 
-// note remembers what is wrong with a peer's announcement, for its status.
-func (in *interests) note(node string, err error) {
+// note remembers what is wrong with a peer's announcement, for its status, and reports whether that was not known.
+func (in *interests) note(node string, err error) (news bool) {
 	p := in.peers[node]
 	if p == nil {
-		return
+		return false
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	before := in.wrong[p.Name]
 	delete(in.wrong, p.Name)
 	if err != nil {
 		in.wrong[p.Name] = err.Error()
 	}
+	return in.wrong[p.Name] != before
 }
 
 // problem returns what was noted of the peer last.

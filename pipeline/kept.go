@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/weft-relay/weft/pipeline/frame"
+	"github.com/weft-relay/weft/transports"
 )
 
 // Limits of the frames kept for a later version.
@@ -130,6 +131,7 @@ func (k *keptFrames) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 				continue
 			}
 			msg := message.NewMessage(filepath.Base(f.path), data)
+			msg.Metadata[transports.MetaFrom] = f.peer // it was proven when the frame was kept
 			msg.SetContext(ctx)
 			acked, _ := offer(ctx, out, msg)
 			if !acked {

@@ -23,14 +23,26 @@ type laneReader struct {
 	hope   func() <-chan struct{} // returns what is closed when an attempt from then on may fare better
 }
 
-// batchKey is the context key of a frame's messages.
+// batchKey is the context key of a frame's messages, a *laneBatch.
 type batchKey struct{}
+
+// laneBatch is the messages of a frame that a laneReader handed on.
+type laneBatch struct {
+	messages []frame.Message
+	left     bool // not all of them have left the lane: the handler has settled those that have
+}
 
 // batchOf returns the messages of a frame that a laneReader handed on.
 func batchOf(msg *message.Message) []frame.Message {
-	b, _ := msg.Context().Value(batchKey{}).([]frame.Message)
-	return b
+	if b, ok := msg.Context().Value(batchKey{}).(*laneBatch); ok {
+		return b.messages
+	}
+	return nil
 }
+
+// leave says of a frame that a laneReader handed on, before it is acknowledged, that those of its messages that the lane still has
+// go with the next one, at once.
+func leave(msg *message.Message) { msg.Context().Value(batchKey{}).(*laneBatch).left = true }
 
 // A frame has a price (a signature, a seal, what the network adds), which its messages share. So the frames of a lane keep a
 // distance: as long as the last frame was of messages times perMessage, within bounds. A lane that was idle so long sends its
@@ -54,18 +66,25 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 		defer close(out)
 		wait := newBackoff()
 		var next time.Time // when the next frame may follow
+		hurry := false     // messages of the last frame are left, which have waited already
 		for {
 			hope := r.hope()
 			if !pause(ctx, time.Until(next), nil) {
 				return
 			}
-			batch, err := r.next(ctx)
+			batch, err := r.next(ctx, hurry)
 			if err != nil {
 				return
 			}
 			next = time.Now().Add(distance(len(batch)))
-			acked, alive := offer(ctx, out, r.frame(ctx, batch))
+			b := &laneBatch{messages: batch}
+			acked, alive := offer(ctx, out, r.frame(ctx, b))
+			hurry = acked && b.left
 			switch {
+			case hurry:
+				r.lane.Rewind()
+				wait = newBackoff()
+				continue
 			case acked:
 				r.lane.Ack(batch[len(batch)-1].Seq)
 				wait = newBackoff()
@@ -85,10 +104,11 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 // Close implements message.Subscriber. The lane belongs to its store.
 func (r *laneReader) Close() error { return nil }
 
-// next waits for the first message and then, for a route with a period, until the frame is full or the period is over.
-func (r *laneReader) next(ctx context.Context) ([]frame.Message, error) {
+// next waits for the first message and then, for a route with a period, until the frame is full or the period is over. In a hurry it
+// takes what there is.
+func (r *laneReader) next(ctx context.Context, hurry bool) ([]frame.Message, error) {
 	batch, err := r.lane.Next(ctx, r.batch.Count, r.batch.Bytes)
-	if err != nil || r.batch.Period <= 0 {
+	if err != nil || r.batch.Period <= 0 || hurry {
 		return batch, err
 	}
 	period, cancel := context.WithTimeout(ctx, r.batch.Period-min(r.batch.Period, max(0, time.Since(batch[0].Time))))
@@ -108,9 +128,9 @@ func (r *laneReader) next(ctx context.Context) ([]frame.Message, error) {
 }
 
 // frame returns the messages as one Watermill message.
-func (r *laneReader) frame(ctx context.Context, batch []frame.Message) *message.Message {
-	msg := message.NewMessage(frameID(r.origin, r.epoch, r.lane, batch), nil)
-	msg.SetContext(context.WithValue(ctx, batchKey{}, batch))
+func (r *laneReader) frame(ctx context.Context, b *laneBatch) *message.Message {
+	msg := message.NewMessage(frameID(r.origin, r.epoch, r.lane, b.messages), nil)
+	msg.SetContext(context.WithValue(ctx, batchKey{}, b))
 	return msg
 }
 

@@ -40,14 +40,15 @@ type Node struct {
 	log        *slog.Logger
 	started    time.Time
 
-	interests   map[string]*interests // by transport
-	news        bell                  // rung when one of them changes
-	directories []*directory
-	out         *out
-	deliveries  []*delivery
-	orphans     []*lanes.Lane
-	in          *in
-	dead        *deadLetters
+	interests  map[string]*interests // by transport
+	news       bell                  // rung when one of them changes
+	open       []string              // the transports that authenticate names
+	boards     []*board
+	out        *out
+	deliveries []*delivery
+	orphans    []*lanes.Lane
+	in         *in
+	dead       *deadLetters
 
 	outRouter, deliverRouter, inRouter *router
 	running                            []func() error // how to stop what was started: last first
@@ -62,18 +63,18 @@ func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, t
 		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker, log: log},
 	}
 	n.drained, n.endDrain = context.WithCancel(context.Background())
-	peers, err := newPeers(cfg.Node, id, cfg.Peers)
+	for _, name := range slices.Sorted(maps.Keys(ts)) {
+		if _, ok := ts[name].(transports.OpenDirectory); ok {
+			n.open = append(n.open, name)
+		}
+	}
+	peers, err := newPeers(cfg.Node, id, cfg.Peers, n.open)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(ts)) {
-		in, err := newInterests(name, cfg.DataDir, id, peers, &n.news, log)
-		if err != nil {
+		if err := n.buildBoard(name, peers); err != nil {
 			return nil, err
-		}
-		n.interests[name] = in
-		if d, ok := ts[name].(transports.Directory); ok {
-			n.directories = append(n.directories, newDirectory(cfg, id, d, in, log))
 		}
 	}
 	for _, build := range []func([]*peer) error{n.buildOut, n.buildIn} {
@@ -83,6 +84,23 @@ func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, t
 	}
 	n.keepOrphans()
 	return n, nil
+}
+
+// buildBoard makes what is known of the peers' wishes over a transport, and what follows them if it has a directory.
+func (n *Node) buildBoard(transport string, peers []*peer) error {
+	open := slices.Contains(n.open, transport)
+	in, err := newInterests(transport, open, n.cfg.DataDir, n.id, peers, &n.news, n.log)
+	if err != nil {
+		return err
+	}
+	n.interests[transport] = in
+	switch t := n.transports[transport].(type) {
+	case transports.OpenDirectory:
+		n.boards = append(n.boards, newOpenDirectory(n.cfg, t, in, n.log))
+	case transports.Directory:
+		n.boards = append(n.boards, newDirectory(n.cfg, n.id, t, in, n.log))
+	}
+	return nil
 }
 
 // buildOut makes the routes with their lanes, the handler that fills these and the handlers that empty them.
@@ -136,6 +154,9 @@ func (n *Node) buildDeliveries(r *route, all []*route, peers []*peer) {
 		}
 	}
 	for i, lane := range r.lanes {
+		if lane == nil {
+			continue
+		}
 		d := &delivery{
 			node: n.cfg.Node, id: n.id, route: r, epoch: n.store.Epoch(),
 			lane: lane, drained: n.drained, dead: n.dead, log: n.log.With("lane", lane.Name()),
@@ -161,14 +182,18 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if n.in, err = newIn(n.cfg, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
-	n.inRouter.add("kept", "", gather{kept}, n.in.handle)
+	n.inRouter.add("kept", "", gather{kept}, n.in.from(byName(peers)))
 	for name, t := range n.transports {
+		var who users
+		if slices.Contains(n.open, name) {
+			who = usersOf(peers, name)
+		}
 		sub, ok := t.(message.Subscriber)
 		if !ok {
 			continue
 		}
 		for _, topic := range []string{transports.Inbox, transports.Feed} {
-			n.inRouter.add(name+"/"+topic, topic, gather{afterKept{lent{sub}, kept}}, n.in.handle)
+			n.inRouter.add(name+"/"+topic, topic, gather{afterKept{lent{sub}, kept}}, n.in.from(who))
 		}
 	}
 	return nil
@@ -250,9 +275,9 @@ func (n *Node) start(ctx context.Context, died func(error)) error {
 		}
 		n.running = append(n.running, t.Close)
 	}
-	for _, d := range n.directories {
-		d.start()
-		n.running = append(n.running, func() error { d.stop(); return nil })
+	for _, b := range n.boards {
+		b.start()
+		n.running = append(n.running, func() error { b.stop(); return nil })
 	}
 	for _, r := range []*router{n.inRouter, n.deliverRouter} {
 		if err := n.startRouter(ctx, r, died); err != nil {

@@ -51,7 +51,7 @@ func testPeers(t *testing.T) []*peer {
 	for i, name := range []string{"bob", "carol", "dave"} {
 		list = append(list, Peer{Name: name, Key: testIdentity(t, byte(i+2)).Public(), At: map[string]string{"bird": "mqtt_" + name}})
 	}
-	peers, err := newPeers("alice", testIdentity(t, 1), list)
+	peers, err := newPeers("alice", testIdentity(t, 1), list, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func announce(t *testing.T, in *interests, seed byte, node string, version uint6
 
 func testInterests(t *testing.T, dir string) *interests {
 	t.Helper()
-	in, err := newInterests("bird", dir, testIdentity(t, 1), testPeers(t), &bell{}, slog.New(slog.DiscardHandler))
+	in, err := newInterests("bird", false, dir, testIdentity(t, 1), testPeers(t), &bell{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +180,8 @@ type wire struct {
 	refuse func([]byte) error
 }
 
+func (w *wire) RaisePayload() string { return "lay a thicker wire" }
+
 func (w *wire) Publish(_ string, msgs ...*message.Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -276,7 +278,7 @@ func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testi
 	if err := json.Unmarshal(broker.got[0].Payload, &letter); err != nil {
 		t.Fatal(err)
 	}
-	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.Contains(letter.Reason, "the transport takes 2000") {
+	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.HasSuffix(letter.Reason, "the transport takes 2000; lay a thicker wire") {
 		t.Errorf("dead letter %+v", letter)
 	}
 	msg.Ack()
@@ -360,7 +362,7 @@ func testIn(t *testing.T, broker message.Publisher, subs ...Subscription) *in {
 		t.Fatal(err)
 	}
 	// The receiver is bob, who lists alice.
-	peers, err := newPeers("bob", testIdentity(t, 2), []Peer{{Name: "alice", Key: testIdentity(t, 1).Public()}})
+	peers, err := newPeers("bob", testIdentity(t, 2), []Peer{{Name: "alice", Key: testIdentity(t, 1).Public()}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,7 +403,7 @@ func TestOnlyWhatIsAskedForReachesTheBrokerAndOnlyOnce(t *testing.T) {
 	again := fromAlice(t, f)
 	twice.SetContext(context.WithValue(context.Background(), runKey{}, append(runOf(twice), runOf(again)...)))
 	for _, run := range []*message.Message{twice, again} { // repeated within a run, and in another one
-		if err := n.handle(run); err != nil {
+		if err := n.take(nil, run); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -450,7 +452,7 @@ func TestSmallFrameCannotTakeMuchMemory(t *testing.T) {
 	for i := range f.Messages {
 		f.Messages[i] = frame.Message{Seq: uint64(i + 1), Topic: topic}
 	}
-	if err := n.handle(fromAlice(t, f)); err != nil {
+	if err := n.take(nil, fromAlice(t, f)); err != nil {
 		t.Fatal(err)
 	}
 	if broker.messages != 2000 || broker.bytes > maxBatchBytes+len(topic)+1000 {
@@ -493,14 +495,14 @@ func TestHostileFramesAreCountedAndAcknowledged(t *testing.T) {
 		refusedVersion:   newer,
 		refusedLoop:      frame.Sign(testIdentity(t, 2), "bob", f),
 	} {
-		if err := n.handle(runOfOne(data)); err != nil {
+		if err := n.take(nil, runOfOne(data)); err != nil {
 			t.Errorf("%s: %v", reason, err)
 		}
 		if got := n.refused.all()[reason]; got != 1 {
 			t.Errorf("%s counted %d times", reason, got)
 		}
 	}
-	if err := n.handle(runOfOne(unproven)); err != nil {
+	if err := n.take(nil, runOfOne(unproven)); err != nil {
 		t.Error(err)
 	}
 	if len(broker.got) != 0 {
@@ -549,7 +551,7 @@ func TestSourceSubscribesToADisjointCoverWithTheHighestQoS(t *testing.T) {
 
 // A relay without a clock of its own may start in the past: what it announces must still be newer than what it announced before.
 func TestAnnouncedVersionsGrowThoughTheClockGoesBack(t *testing.T) {
-	d := &directory{interests: testInterests(t, t.TempDir())}
+	d := &directory{board: board{interests: testInterests(t, t.TempDir())}}
 	var last uint64
 	for _, clock := range []uint64{1000, 2000, 5, 5, 1999, 3000} {
 		version, err := d.newVersion(clock)

@@ -146,7 +146,7 @@ func newTwoNetworks(t *testing.T, match ...string) *twoNetworks {
 	t.Helper()
 	n := &twoNetworks{store: testStore(t), peers: testPeers(t)[:1], onHub: &wire{}, wire: &wire{}}
 	dir := t.TempDir()
-	hub, err := newInterests("hub", dir, testIdentity(t, 1), n.peers, &bell{}, slog.New(slog.DiscardHandler))
+	hub, err := newInterests("hub", false, dir, testIdentity(t, 1), n.peers, &bell{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestFramesOfARouteThatWasMovedAreNoDuplicates(t *testing.T) {
 	}
 	n := testIn(t, broker, Subscription{Filter: "#", MaxQoS: 2})
 	for _, i := range []int{1, 0, 1} {
-		if err := n.handle(runOfOne(network.got[i].Payload)); err != nil {
+		if err := n.take(nil, runOfOne(network.got[i].Payload)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,12 +8,13 @@ import (
 
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/transports"
 )
 
 // route is a configured route with its lanes.
 type route struct {
 	Route
-	lanes     []*lanes.Lane     // direct: one a peer, by the peer's index; broadcast: one
+	lanes     []*lanes.Lane     // direct: one a peer, by the peer's index, nil where the transport does not reach it; broadcast: one
 	interests *interests        // direct: who wants what
 	transport message.Publisher // what it goes over
 	limit     func() int        // largest frame the transport takes, 0 when unknown
@@ -23,6 +24,12 @@ type route struct {
 func (r *route) carries(topic string, to *peer) bool {
 	return slices.ContainsFunc(r.Match, func(f string) bool { return matching.Match(f, topic) }) &&
 		r.interests.view.Load().wantedBy(to, topic)
+}
+
+// bare reports whether the route's transport carries single messages to the Publish topic.
+func (r *route) bare(topic string) bool {
+	b, ok := r.transport.(transports.Bare)
+	return ok && b.Bare(topic)
 }
 
 // laneName is how a lane is called in its store, in status and in metrics: the route, and the peer or "*" for everybody.
@@ -42,6 +49,9 @@ func newRoute(cfg Route, store *lanes.Store, peers []*peer, in *interests) *rout
 	}
 	r.lanes = make([]*lanes.Lane, len(peers))
 	for i, p := range peers {
+		if !p.reachedOver(cfg.To) {
+			continue
+		}
 		r.lanes[i] = store.Lane(laneName(cfg.Name, p.Name), cfg.Queue)
 	}
 	return r
@@ -50,7 +60,7 @@ func newRoute(cfg Route, store *lanes.Store, peers []*peer, in *interests) *rout
 // addressing finds the lanes that a message is due in. For each peer the first direct route that matches and whose
 // transport the peer has announced its wish on carries the message, and of the broadcast routes over one transport the
 // first, so that overlapping routes double nothing. What a peer wants that has not been heard of since the start is not
-// known: the first direct route that matches keeps the message for it, and its delivery sorts out what is wanted and how it
+// known: the first direct route that matches and whose transport reaches it keeps the message for it, and its delivery sorts out what is wanted and how it
 // gets there. Until that is done, what is new for the peer goes the same way, so that nothing overtakes.
 // It is used by one goroutine at a time.
 type addressing struct {
@@ -103,14 +113,10 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 	a.round++
 	clear(a.fed)
 	var qos byte
-	var first *route // direct
 	for _, i := range a.matched {
 		r, before := a.routes[i], len(dst)
 		switch {
 		case r.Mode == Direct:
-			if first == nil {
-				first = r
-			}
 			dst = a.direct(dst, i, topic)
 		case !a.fed[r.To]:
 			a.fed[r.To] = true
@@ -120,15 +126,25 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 			qos = max(qos, r.QoS)
 		}
 	}
-	if first == nil {
-		return dst, qos
-	}
 	for _, p := range a.strangers {
-		if a.served[p] != a.round {
-			dst, qos = append(dst, first.lanes[p]), max(qos, first.QoS)
+		if a.served[p] == a.round {
+			continue
+		}
+		if r := a.keeper(p); r != nil {
+			dst, qos = append(dst, r.lanes[p]), max(qos, r.QoS)
 		}
 	}
 	return dst, qos
+}
+
+// keeper returns the first direct route of those that match that has a lane for the peer, or nil.
+func (a *addressing) keeper(p int) *route {
+	for _, i := range a.matched {
+		if r := a.routes[i]; r.Mode == Direct && r.lanes[p] != nil {
+			return r
+		}
+	}
+	return nil
 }
 
 func (a *addressing) direct(dst []*lanes.Lane, i int, topic string) []*lanes.Lane {
@@ -190,7 +206,7 @@ func (a *addressing) lookForPeers() {
 			continue
 		}
 		for j, r := range a.routes {
-			if r.Mode == Direct && !a.view(r).current(p) {
+			if r.Mode == Direct && r.lanes[i] != nil && !a.view(r).current(p) {
 				a.late[j] = append(a.late[j], i)
 			}
 		}

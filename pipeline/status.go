@@ -10,10 +10,14 @@ import (
 
 // Status is a running node's account of itself: the JSON of `weft status` and of the admin API.
 type Status struct {
-	Node       string            `json:"node"`
-	Key        string            `json:"key"`
-	Started    time.Time         `json:"started"`
-	Problems   []string          `json:"problems,omitempty"` // why the node is not ready, in plain words
+	Node     string    `json:"node"`
+	Key      string    `json:"key"`
+	Started  time.Time `json:"started"`
+	Problems []string  `json:"problems,omitempty"` // why the node is not ready, in plain words
+
+	// FileProblem is why the changed configuration file was not taken up: the node runs with what it said before.
+	FileProblem string `json:"file_problem,omitempty"`
+
 	Broker     Report            `json:"broker"`
 	Transports map[string]Report `json:"transports"`
 	Peers      []PeerStatus      `json:"peers"`
@@ -28,9 +32,10 @@ type Report = transports.Report
 // PeerStatus is what is known of a peer over one transport.
 type PeerStatus struct {
 	Name      string   `json:"name"`
-	Key       string   `json:"key"` // as this node's file has it
+	Key       string   `json:"key,omitempty"` // as this node's file has it
 	Transport string   `json:"transport"`
-	Known     bool     `json:"known"`             // its profile has been seen
+	Open      bool     `json:"open,omitempty"`    // the network authenticates its name, and its filters stand in clear in the directory
+	Known     bool     `json:"known"`             // its profile or its filters have been seen
 	ListsUs   bool     `json:"lists_us"`          // it lists this node as a peer; until it does nothing is sent to it
 	Filters   []string `json:"filters,omitempty"` // what it wants from this node
 	Problem   string   `json:"problem,omitempty"` // what is wrong with its last announcement
@@ -40,11 +45,13 @@ type PeerStatus struct {
 type LaneStatus struct {
 	Name      string    `json:"name"` // "route/peer", or "route/*" for a broadcast
 	Transport string    `json:"transport"`
-	State     string    `json:"state"` // "idle", "moving", "waiting" or "orphaned"
+	Priority  int       `json:"priority"` // of its route
+	State     string    `json:"state"`    // "idle", "moving", "waiting" or "orphaned"
 	Since     time.Time `json:"since,omitzero"`
-	Error     string    `json:"error,omitempty"` // why it waits, or what to do about it
-	Frames    uint64    `json:"frames"`          // published since the start
-	SentBytes uint64    `json:"sent_bytes"`      // of those frames
+	Error     string    `json:"error,omitempty"`           // why it waits, or what to do about it
+	Frames    uint64    `json:"frames"`                    // published since the start
+	SentBytes uint64    `json:"sent_bytes"`                // of those frames
+	OnItsWay  time.Time `json:"on_its_way_since,omitzero"` // when the frame was given to the transport that it has not confirmed yet
 	lanes.Stats
 }
 
@@ -78,9 +85,9 @@ func (n *Node) Status() Status {
 			s.addProblem("transport "+name, s.Transports[name])
 		}
 	}
-	for _, d := range n.directories {
+	for _, d := range n.boards {
 		if why := d.unannounced.Load(); why != nil {
-			s.Problems = append(s.Problems, "transport "+d.interests.transport+" does not take this node's profile, so that peers do not know what it wants: "+*why)
+			s.Problems = append(s.Problems, "transport "+d.interests.transport+" does not take what this node announces, so that peers do not know what it wants: "+*why)
 		}
 	}
 	for _, p := range n.cfg.Peers {
@@ -122,8 +129,15 @@ func problem(what string, r Report) string {
 
 func (n *Node) peerStatus(p Peer) []PeerStatus {
 	var all []PeerStatus
-	for _, d := range n.directories {
-		s := PeerStatus{Name: p.Name, Key: identity.FormatKey(p.Key), Transport: d.interests.transport, Problem: d.interests.problem(p.Name)}
+	for _, d := range n.boards {
+		open := d.interests.open
+		if !p.ReachedOver(d.interests.transport, open) {
+			continue
+		}
+		s := PeerStatus{Name: p.Name, Transport: d.interests.transport, Open: open, Problem: d.interests.problem(p.Name)}
+		if len(p.Key) > 0 {
+			s.Key = identity.FormatKey(p.Key)
+		}
 		if prof := d.interests.of(p.Name); prof != nil {
 			s.Known, s.ListsUs, s.Filters = true, prof.Listed, prof.Filters
 		}
@@ -133,9 +147,14 @@ func (n *Node) peerStatus(p Peer) []PeerStatus {
 }
 
 func (d *delivery) status() LaneStatus {
-	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	s := LaneStatus{Name: d.lane.Name(), Transport: d.route.To, Priority: d.route.Priority, Stats: d.lane.Stats(), State: "idle", Frames: d.frames.Load(), SentBytes: d.bytes.Load()}
+	if sent := d.sent.Load(); sent != nil {
+		s.OnItsWay = *sent
+	}
 	since, err := d.state.get()
 	switch {
+	case !s.OnItsWay.IsZero() && time.Since(s.OnItsWay) > attemptTimeout: // a patient one, however the last attempt has ended
+		s.State, s.Since = "moving", s.OnItsWay
 	case err != nil:
 		s.State, s.Since, s.Error = "waiting", since, err.Error()
 	case s.Depth > 0:

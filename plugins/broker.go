@@ -42,7 +42,11 @@ func (b *Broker) Validate() error {
 		return config.Validate()
 	}
 	config.URL = defaultBroker // the real one is as valid as embedded.listen
+	config.TLS = mqtt.TLS{}
 	errs := []error{config.Validate()}
+	if b.TLS != (mqtt.TLS{}) {
+		errs = append(errs, errors.New("tls: set together with embedded; the built-in broker speaks no TLS, put a TLS proxy before it"))
+	}
 	if b.URL != "" {
 		errs = append(errs, errors.New("url: set together with embedded; a node with the built-in broker stands beside that one"))
 	}
@@ -129,7 +133,7 @@ type Session struct {
 	server *mqtt.Broker // nil if the broker is not built in
 }
 
-// NewBroker returns the node's session with the file's broker, which it runs if it is built in. It does no I/O. The store
+// NewBroker returns the node's session with the file's broker, which it runs if it is built in. It reads the TLS files, and does no other I/O. The store
 // keeps what of the session must survive a restart; nil keeps it in memory.
 func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*Session, error) {
 	section := file.Broker.(*Broker)
@@ -149,6 +153,9 @@ func NewBroker(file *configs.File, store mqtt.Store, log *slog.Logger) (*Session
 	}
 	if config.ClientID == "" {
 		config.ClientID = "weft-" + file.Node.Node
+	}
+	if err := config.CheckFiles(); err != nil {
+		return nil, file.Problem("broker", err)
 	}
 	session, err := mqtt.New(config, store, nil, log)
 	if err != nil {

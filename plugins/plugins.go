@@ -56,6 +56,12 @@ func Types() configs.Types {
 // Load reads a configuration file. The error is configs.Problems.
 func Load(path string) (*configs.File, error) { return configs.Load(path, Types()) }
 
+// LoadPart is [Load] for whoever uses no more than the values of these keys of the top level: what is wrong with others is no
+// error. The error is configs.Problems.
+func LoadPart(path string, keys ...string) (*configs.File, error) {
+	return configs.LoadPart(path, Types(), keys...)
+}
+
 // Transports builds the file's transports, by name. It connects to nothing. The error names every one that cannot be built.
 func Transports(file *configs.File, log *slog.Logger) (map[string]transports.Transport, error) {
 	built := make(map[string]transports.Transport, len(file.Transports))
@@ -81,7 +87,7 @@ func build(file *configs.File, t configs.Transport, log *slog.Logger) (transport
 func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 	n := node{name: file.Node.Node, dataDir: file.Node.DataDir, transport: t.Name}
 	for _, p := range file.Node.Peers {
-		if p.Key != nil || !needsKey {
+		if p.ReachedOver(t.Name, !needsKey) {
 			n.peers = append(n.peers, p.On(t.Name))
 		}
 	}
@@ -95,6 +101,24 @@ func Check(file *configs.File) error {
 	_, brokerErr := NewBroker(file, nil, log)
 	_, transportsErr := Transports(file, log)
 	return errors.Join(brokerErr, transportsErr, sameAddress(file))
+}
+
+// Warnings returns what the file may say, and hardly means: a node runs with it.
+func Warnings(file *configs.File) configs.Problems {
+	found := file.Warnings()
+	warn := func(key, format string, args ...any) {
+		problem, _ := errors.AsType[configs.Problem](file.Problem(key, fmt.Errorf(format, args...)))
+		found = append(found, problem)
+	}
+	if b := file.Broker.(*Broker).Embedded; b != nil && len(b.Users) == 0 && configs.Exposed(b.Listen) {
+		warn("broker.embedded.listen", "%s is reached from other machines, and without users everybody may read and publish everything; give users, or listen on 127.0.0.1", b.Listen)
+	}
+	for _, t := range file.Transports {
+		if c, ok := t.Config.(*nats.Config); ok && configs.Exposed(c.Embedded.Listen) && c.User == "" && c.Token == "" {
+			warn("transports."+t.Name+".embedded.listen", "%s is reached from other machines, and the server asks nobody who they are: whoever connects sees who sends how much to whom, and can delete what waits; give token, or user and password", c.Embedded.Listen)
+		}
+	}
+	return found
 }
 
 // sameAddress names every address to listen on that an earlier key has given too.

@@ -10,9 +10,9 @@
 //
 // # Frames
 //
-// The payload of a Watermill message is one sealed frame, opaque to the transport. Its UUID names the frame: the same
-// frame sent again has the same UUID, so a network that suppresses duplicates may use it as its key. It arrives with that UUID, or,
-// where a frame fills what a scarce network carries to the byte, with one of the transport's own.
+// The payload of a Watermill message is one sealed frame, opaque to the transport; [Bare] transports also carry single messages. Its
+// UUID names the frame: the same frame sent again has the same UUID, so a network that suppresses duplicates may use it as its
+// key. It arrives with that UUID, or, where a frame fills what a scarce network carries to the byte, with one of the transport's own.
 //
 // # Topics
 //
@@ -79,27 +79,26 @@ const (
 	MetaPacketID = "mqtt_packet_id"
 )
 
-// Keys of the metadata of a frame.
+// Keys of the metadata that a transport and the pipeline give each other beside a frame.
 const (
-	// MetaPriority is what a publisher may set on a frame: a decimal integer, 0 when it is absent. A transport on which sending is
-	// scarce sends frames of a higher priority first; others ignore it.
-	MetaPriority = "weft_priority"
-	// MetaFrom is what a subscriber may find on a frame: the sender's name on the transport, where the network itself has proven
-	// it. It says who handed the frame to the network, not who made it.
+	// MetaFrom is on what a transport delivers: the sender's name on the transport, which the network has authenticated. It is
+	// absent where the network authenticates none, and heeded only of an [OpenDirectory].
 	MetaFrom = "weft_from"
+	// MetaPriority is on what a transport is to publish: the route's priority, in decimal. Where there is not room for all, the
+	// higher goes first. Absent means 0.
+	MetaPriority = "weft_priority"
 )
-
-// Bare is a transport that carries single messages instead of frames to some Publish topics.
-type Bare interface {
-	// Bare reports whether Publish to topic is given one message each, with [MetaTopic], [MetaQoS] and [MetaRetain], and the
-	// MQTT payload. What a subscription delivers is such a message where it has MetaTopic.
-	Bare(topic string) bool
-}
 
 // MaxPayloader is a transport that bounds the size of a frame.
 type MaxPayloader interface {
 	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known.
 	MaxPayload() int
+}
+
+// PayloadRaiser is a [MaxPayloader] whose users can do something about the bound.
+type PayloadRaiser interface {
+	// RaisePayload says in plain words what raises it, as the end of a sentence about a frame that is too large.
+	RaisePayload() string
 }
 
 // MaxProfile is the size of the largest profile in bytes, the same over every transport. It is what a NATS server takes of a
@@ -124,16 +123,45 @@ type Directory interface {
 
 // Wishes are the filters that a node shows in an [OpenDirectory].
 type Wishes struct {
-	Node    string   // its name on the transport
-	Filters []string // as they stand there: nothing of them is checked. Empty when it shows none
+	Node string // its name on the transport, which the network has authenticated
+	// Filters as they stand there: nothing of them is checked. Nil when the node shows none, which says nothing of what it wants;
+	// empty, and not nil, when it shows that it wants nothing.
+	Filters []string
 }
 
-// OpenDirectory is a transport whose network authenticates names and that shows everybody what a node wants, in clear.
+// OpenDirectory is a transport whose network authenticates names, so that peers there need no key, and that shows everybody what
+// a node wants, in clear. All that it delivers has [MetaFrom]. It takes the place of a [Directory].
 type OpenDirectory interface {
-	// ShowWishes stores the filters, replacing those shown before, and returns when the directory has them; it puts them back by itself.
+	// ShowWishes stores the filters that this node wants from all of its peers there, replacing those shown before, and returns when
+	// the directory has them. A transport whose directory has lost them puts them back by itself. What the directory has no room
+	// for is a [Permanent] error, and those shown before stay.
 	ShowWishes(ctx context.Context, filters []string) error
-	// WatchWishes delivers what the peers show, and then every change, until ctx ends, over any number of reconnects.
+	// WatchWishes delivers what the peers show and then every change, until ctx ends, over any number of reconnects. It says nothing
+	// of a node that it could not ask. The latest wishes of a node may be delivered more than once.
 	WatchWishes(ctx context.Context) (<-chan Wishes, error)
+}
+
+// Bare is a transport that carries single messages instead of frames to some Publish topics: such a topic is given one Watermill
+// message for each MQTT message, with [MetaTopic], [MetaQoS] and [MetaRetain], whose payload is that of MQTT, whatever
+// MaxPayload says. In the same form it may deliver single messages of others, with [MetaFrom] as well: they are taken of peers
+// that need no key alone, for nothing signs them. A single message has no number that would tell its repetition: its QoS is at most 1 both ways.
+type Bare interface {
+	// Bare reports whether messages to the Publish topic go bare. It is the same for a topic while the transport lives.
+	Bare(topic string) bool
+}
+
+// Patient is a transport whose Publish may take minutes or hours, because only then the far side has confirmed the frame, and to give
+// up an attempt and to make another frame of the same messages costs. Publish still returns soon when the message's context ends.
+type Patient interface {
+	// Patience is how long an attempt may take at most; 0 means without limit.
+	Patience() time.Duration
+}
+
+// Measured is a transport that carries frames in units of a fixed size, each of which costs the same: a frame serves it best when
+// its size is a multiple of the unit, or just below.
+type Measured interface {
+	// Unit returns how many bytes of a frame go into a unit, or 0 while that is not known.
+	Unit() int
 }
 
 // StopWaiter is a broker's session that can be told not to wait for a broker that is away.

@@ -19,9 +19,9 @@ import (
 const startTimeout = 10 * time.Minute
 
 // newApp wires the node that a configuration file describes. Further options may take parts out of it.
-func newApp(file *configs.File, log *slog.Logger, more ...fx.Option) *fx.App {
+func newApp(file *configs.File, reloads *reloads, log *slog.Logger, more ...fx.Option) *fx.App {
 	return fx.New(
-		fx.Supply(file, file.Node, log),
+		fx.Supply(file, file.Node, reloads, log),
 		fx.Provide(
 			func(store *lanes.Store) (pipeline.Broker, error) { return plugins.NewBroker(file, store, log) },
 			func() (pipeline.Transports, error) { return plugins.Transports(file, log) },
@@ -36,11 +36,16 @@ func newApp(file *configs.File, log *slog.Logger, more ...fx.Option) *fx.App {
 }
 
 // serveAdmin ties the admin service to the application, if the file asks for it.
-func serveAdmin(lc fx.Lifecycle, file *configs.File, node *pipeline.Node, log *slog.Logger) {
+func serveAdmin(lc fx.Lifecycle, file *configs.File, reloads *reloads, node *pipeline.Node, log *slog.Logger) {
 	if file.Admin.Listen == "" {
 		return
 	}
-	server := admin.New(file.Admin.Listen, node.Status, log)
+	status := func() pipeline.Status {
+		s := node.Status()
+		s.FileProblem = reloads.problem()
+		return s
+	}
+	server := admin.New(file.Admin.Listen, status, log)
 	lc.Append(fx.Hook{
 		OnStart: server.Start,
 		OnStop:  func(context.Context) error { return server.Close() },

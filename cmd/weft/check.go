@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/plugins"
 )
@@ -15,7 +16,8 @@ func newCheck(g *globals) *cobra.Command {
 		Use:   "check [FILE...]",
 		Short: "Say what is wrong with configuration files",
 		Long: `Check builds everything that each file asks for, connects to nothing, writes nothing, and prints every error with its file, line and key.
-Without FILE it checks the one that -c names. It exits with status 1 when anything is wrong.`,
+Without FILE it checks the one that -c names. It exits with status 1 when anything is wrong. What is hardly meant, and works, is
+printed as a warning.`,
 		Example: "  weft check\n  weft check alice.yaml bob.yaml",
 		RunE: func(cmd *cobra.Command, files []string) error {
 			if len(files) == 0 {
@@ -23,7 +25,11 @@ Without FILE it checks the one that -c names. It exits with status 1 when anythi
 			}
 			var wrong error
 			for _, file := range files {
-				if err := check(file); err != nil {
+				warnings, err := check(file)
+				for _, w := range warnings {
+					cmd.PrintErrln("warning:", w)
+				}
+				if err != nil {
 					cmd.PrintErrln(err)
 					wrong = errQuiet
 				} else {
@@ -35,14 +41,15 @@ Without FILE it checks the one that -c names. It exits with status 1 when anythi
 	}
 }
 
-func check(path string) error {
+// check returns what a node with the file runs with and hardly should, and the errors with which none runs.
+func check(path string) (configs.Problems, error) {
 	file, err := plugins.Load(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = plugins.Check(file)
 	if wrong := identity.Check(file.Node.DataDir); wrong != nil {
 		err = errors.Join(err, file.Problem("data_dir", wrong))
 	}
-	return err
+	return plugins.Warnings(file), err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,15 @@ func startBroker(t *testing.T, file *configs.File) {
 	require.NoError(t, err)
 	require.NoError(t, broker.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, broker.Close()) })
+}
+
+func TestPubNeedsOnlyTheBrokerOfTheFile(t *testing.T) {
+	path, _ := builtInBroker(t)
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, append(text, "routes: [{}]\n"...), 0o600))
+	got := run(t, "pub", "-c", path, "-t", "a", "-m", "b", "-q", "1")
+	require.Zero(t, got.status, got.err)
 }
 
 func TestPublishedMessagesAreSubscribedTo(t *testing.T) {

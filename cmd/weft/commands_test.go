@@ -121,7 +121,7 @@ func TestCheckReportsEveryErrorOfEveryFile(t *testing.T) {
 	require.Contains(t, got.err, bad+`:3: routes[0].match[0]: filter "a#"`)
 	require.Contains(t, got.err, bad+`:3: routes[0].to: no transport "nowhere"`)
 	require.Contains(t, got.err, bad+`:4: brokr: unknown key; did you mean "broker"?`)
-	require.Contains(t, got.err, seed+":2: transports.hub: nkey: ")
+	require.Contains(t, got.err, seed+":2: transports.hub.nkey: ")
 }
 
 func TestCheckFindsWhatWouldStopAStart(t *testing.T) {
@@ -143,6 +143,28 @@ admin: {listen: "127.0.0.1:1883"}
 	fresh := write(t, "weft.yaml", "node: alice\n")
 	require.Zero(t, run(t, "check", fresh).status)
 	require.NoDirExists(t, filepath.Join(filepath.Dir(fresh), "alice"), "check writes nothing")
+}
+
+// A server that everybody can reach and use is no error, for a private network may be all there is. Is it said all the same?
+func TestCheckWarnsOfOpenDoors(t *testing.T) {
+	for config, want := range map[string]string{
+		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}}}`:             "transports.hub.embedded.listen: 0.0.0.0:4222 is reached from other machines, and the server asks nobody who they are",
+		`transports: {hub: {type: nats, embedded: {listen: "0.0.0.0:4222"}, token: t}}`:   "",
+		`transports: {hub: {type: nats, embedded: {listen: "127.0.0.1:4222"}}}`:           "",
+		`broker: {embedded: {listen: "0.0.0.0:1883"}}`:                                    "broker.embedded.listen: 0.0.0.0:1883 is reached from other machines, and without users",
+		`broker: {embedded: {listen: "0.0.0.0:1883", users: [{name: a, password: "b"}]}}`: "",
+		`admin: {listen: ":9883"}`: "admin.listen: :9883 is reached",
+	} {
+		path := write(t, "weft.yaml", "node: alice\n"+config+"\n")
+		got := run(t, "check", path)
+		require.Zero(t, got.status)
+		require.Equal(t, path+": ok\n", got.out)
+		if want == "" {
+			require.Empty(t, got.err)
+			continue
+		}
+		require.Contains(t, got.err, "warning: "+path+":2: "+want)
+	}
 }
 
 func TestMatchExitsAsGrepDoes(t *testing.T) {
@@ -170,6 +192,11 @@ func TestUsageErrorsExitWithTwoAndSayWhereHelpIs(t *testing.T) {
 		{"nonsense"},
 		{"--nonsense"},
 		{"id", "extra"},
+		{"run", "extra"},
+		{"version", "extra"},
+		{"init", "x", "y"},
+		{"completion", "foo"},
+		{"completion", "bash", "extra"},
 		{"pub"},
 		{"pub", "-t", "a"},
 		{"pub", "-t", "a", "-m", "b", "-n"},
@@ -190,6 +217,12 @@ func TestUsageErrorsExitWithTwoAndSayWhereHelpIs(t *testing.T) {
 	for want, args := range map[string][]string{
 		"such as 5s":                      {"sub", "-t", "a", "-W", "5"},
 		"write 0, 1 or 2":                 {"pub", "-t", "a", "-m", "b", "-q", "-1"},
+		"run takes no argument; -c names": {"run", "extra"},
+		"demo takes no argument\n":        {"demo", "extra"},
+		"init takes one folder":           {"init", "x", "y"},
+		`unknown shell "foo"`:             {"completion", "foo"},
+		"give -t TOPIC":                   {"pub", "-m", "x"},
+		"give -t FILTER":                  {"sub"},
 		"give one\n":                      {"pub", "-t", "a", "-m", "b", "-n"},
 		"nothing to publish":              {"pub", "-t", "a"},
 		`extra argument "two"`:            {"pub", "-t", "a", "-m", "b", "two"},

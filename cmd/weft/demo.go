@@ -33,7 +33,7 @@ embedded in alice's. Sensors publish at both; you see what crosses and the lanes
 to try from other terminals. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
   weft demo --duration 10s   for ten seconds`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if duration > 0 {
@@ -160,7 +160,7 @@ func (s *demoSite) build(path, config, broker, admin string) error {
 	}
 	log := slog.New(slog.DiscardHandler) // the view shows what there is to know
 	s.broker, s.admin = broker, admin
-	s.app = newApp(file, log, fx.Populate(&s.node))
+	s.app = newApp(file, new(reloads), log, fx.Populate(&s.node))
 	if err := s.app.Err(); err != nil {
 		return fmt.Errorf("site %s: %w", s.name, err)
 	}

@@ -16,7 +16,7 @@ func newID(g *globals) *cobra.Command {
 		Long: `Id prints this node's name and public key in one line, ready to paste into the peers of another node. It needs no more of
 the configuration file than "node", and makes the identity if there is none.`,
 		Example: "  weft id\n  weft id -c bob.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			node, dataDir, err := configs.LoadNode(g.config)
 			if err != nil {

@@ -29,7 +29,12 @@ func newInit(g *globals) *cobra.Command {
 		Long: `Init writes DIR/weft.yaml, with every part of it explained, and makes the node's identity beside it. DIR is the current
 folder unless given; -c names the file instead. It never overwrites a file.`,
 		Example: "  weft init\n  weft init --node alice ./alice\n  weft init --node bob -c sites/bob.yaml",
-		Args:    cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("extra argument %q; init takes one folder", args[1])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := g.config
 			if len(args) == 1 {

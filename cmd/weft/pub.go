@@ -47,6 +47,9 @@ At a built-in broker with users it is the first of them who may publish to the t
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("topic") {
+				return usageError{errors.New("no topic; give -t TOPIC")}
+			}
 			if err := f.onePayload(cmd); err != nil {
 				return usageError{err}
 			}
@@ -66,7 +69,6 @@ At a built-in broker with users it is the first of them who may publish to the t
 	flags.BoolVarP(&f.empty, "null", "n", false, "publish an empty message")
 	flags.BoolVarP(&f.lines, "lines", "l", false, "publish each line of standard input")
 	flags.BoolVarP(&f.message.Retain, "retain", "r", false, "have the broker keep the message for later subscribers")
-	_ = cmd.MarkFlagRequired("topic") // fails only for a flag that is not there
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -40,6 +41,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)
+	addCompletion(root)
 	understood := false // cobra does not mark the errors that are about the command line
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		err := errors.Join(cmd.ValidateRequiredFlags(), cmd.ValidateFlagGroups())
@@ -104,4 +106,35 @@ into the other sites' brokers.`,
 		newRun(g), newCheck(g), newDemo(), newInit(g), newID(g), newStatus(g), newMatch(), newPub(g), newSub(g), newVersion(),
 	)
 	return root
+}
+
+// noArgs is for the commands that take flags alone.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	what := cmd.Name() + " takes no argument"
+	if slices.Contains([]string{"run", "id", "status"}, cmd.Name()) {
+		what += "; -c names the file"
+	}
+	return fmt.Errorf("extra argument %q: %s", args[0], what)
+}
+
+// addCompletion adds cobra's command for shells, which says nothing of a shell that it does not know. The root's output is set.
+func addCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil {
+		return
+	}
+	completion.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return errors.New("no shell; write bash, zsh, fish or powershell")
+		}
+		return fmt.Errorf("unknown shell %q; write bash, zsh, fish or powershell", args[0])
+	}
+	completion.Run = func(*cobra.Command, []string) {} // its Args let nobody come here
+	for _, shell := range completion.Commands() {
+		shell.Args = noArgs
+	}
 }

@@ -30,7 +30,7 @@ taken up by a restart alone.`,
 		Example: `  weft run
   weft run -c alice.yaml --log-format json
   kill -HUP PID    take up a changed file`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := g.logger(cmd.ErrOrStderr(), slog.LevelInfo)
 			if err != nil {
@@ -66,11 +66,13 @@ var errNotStarted = errors.New("the node cannot start")
 // runNodes runs one node after the other, each with a changed file. Where a new one cannot start, the one before it goes on.
 func runNodes(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) error {
 	var before *configs.File
+	var changes reloads
 	for {
-		next, err := runNode(ctx, path, file, hangup, log)
+		next, err := runNode(ctx, path, file, &changes, hangup, log)
 		switch {
 		case errors.Is(err, errNotStarted) && before != nil:
 			log.Error("the new configuration cannot be started, the node goes on with the one before", "error", err)
+			changes.note(path, err)
 			file, before = before, nil
 		case err != nil || next == nil:
 			return err
@@ -81,8 +83,8 @@ func runNodes(ctx context.Context, path string, file *configs.File, hangup <-cha
 }
 
 // runNode runs a node until it is told to stop or dies, or until the configuration file has changed: then it returns the new one.
-func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) (next *configs.File, err error) {
-	app := newApp(file, log)
+func runNode(ctx context.Context, path string, file *configs.File, changes *reloads, hangup <-chan os.Signal, log *slog.Logger) (next *configs.File, err error) {
+	app := newApp(file, changes, log)
 	if err := app.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, dig.RootCause(err)) // what fx says around it is about functions
 	}
@@ -91,8 +93,11 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 	if err := app.Start(startCtx); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
+	for _, w := range plugins.Warnings(file) {
+		log.Warn("configuration: " + w.Error())
+	}
 	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
-	next, err = await(ctx, path, file, app, hangup, log)
+	next, err = await(ctx, path, file, app, changes, hangup, log)
 	log.Info("node stops: no more is taken in, the lanes drain")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
 	defer cancel()
@@ -103,12 +108,13 @@ func runNode(ctx context.Context, path string, file *configs.File, hangup <-chan
 }
 
 // await returns when the node is to stop: with an error because it died, with a new file because that has changed.
-func await(ctx context.Context, path string, running *configs.File, app *fx.App, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
+func await(ctx context.Context, path string, running *configs.File, app *fx.App, changes *reloads, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
 	ended := app.Wait()
 	for {
 		select {
 		case <-hangup:
 			file, err := reread(path, running, log)
+			changes.note(path, err)
 			if err == nil {
 				return file, nil
 			}
@@ -122,28 +128,4 @@ func await(ctx context.Context, path string, running *configs.File, app *fx.App,
 			return nil, nil
 		}
 	}
-}
-
-// reread reads the file again and builds what it asks for.
-func reread(path string, running *configs.File, log *slog.Logger) (*configs.File, error) {
-	file, err := plugins.Load(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := errors.Join(sameNode(file, running), plugins.Check(file)); err != nil {
-		return nil, err
-	}
-	log.Info("configuration read again")
-	return file, nil
-}
-
-// sameNode says why a file is not one for the node that runs: its peers know it by its name, and by the key in its data_dir.
-func sameNode(file, running *configs.File) error {
-	switch now, was := file.Node, running.Node; {
-	case now.Node != was.Node:
-		return file.Problem("node", fmt.Errorf("%q, but this process runs %q; stop it and run weft again to change the name, which gives it a new identity unless data_dir stays", now.Node, was.Node))
-	case now.DataDir != was.DataDir:
-		return file.Problem("data_dir", fmt.Errorf("%s, but the identity and the lanes of this process are in %s; stop it and run weft again to change the folder", now.DataDir, was.DataDir))
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,16 +29,17 @@ func newStatus(g *globals) *cobra.Command {
 		Use:   "status",
 		Short: "Ask a running node how it is",
 		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors.
-It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), what a peer has
-announced cannot be read, or a peer that has announced itself does not list this node. A peer that has never been heard
-of and a lane that was left behind are shown, and are no reason for status 1.`,
+It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), its changed
+file was not taken up, what a peer has announced cannot be read, or a peer that has announced itself does not list
+this node. A peer that has never been heard of and a lane that was left behind are shown, and are no reason for status 1.
+Of the file it needs admin.listen alone, whatever else is wrong there.`,
 		Example: `  weft status
   weft status -c alice.yaml --json
   weft status --address 127.0.0.1:9883`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if address == "" {
-				file, err := plugins.Load(g.config)
+				file, err := plugins.LoadPart(g.config, "admin")
 				if err != nil {
 					return err
 				}
@@ -53,8 +55,8 @@ of and a lane that was left behind are shown, and are no reason for status 1.`,
 				return err
 			}
 			var s pipeline.Status
-			if err := json.Unmarshal(body, &s); err != nil {
-				return fmt.Errorf("%s answers with something that is no status: %w", address, err)
+			if err := json.Unmarshal(body, &s); err != nil || s.Node == "" {
+				return notWeft(address)
 			}
 			if asJSON {
 				_, err = cmd.OutOrStdout().Write(body)
@@ -73,36 +75,60 @@ of and a lane that was left behind are shown, and are no reason for status 1.`,
 }
 
 func needsPerson(s *pipeline.Status) bool {
-	return len(s.Problems) > 0 || slices.ContainsFunc(s.Peers, estranged)
+	return s.FileProblem != "" || len(s.Problems) > 0 || slices.ContainsFunc(s.Peers, estranged)
 }
 
 // estranged reports whether the owners of the two nodes do not agree on their lists of peers.
 func estranged(p pipeline.PeerStatus) bool { return p.Problem != "" || p.Known && !p.ListsUs }
 
+// fetchTime bounds how long a node may take to answer.
+const fetchTime = 10 * time.Second
+
 func fetchStatus(ctx context.Context, address string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/status", nil)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if errors.Is(err, syscall.ECONNREFUSED) {
-		return nil, fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
-	}
 	if err != nil {
-		return nil, err
+		return nil, plainFetch(ctx, address, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", address, resp.Status)
+		return nil, fmt.Errorf("%w (%s)", notWeft(address), resp.Status)
 	}
 	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+}
+
+// plainFetch says in plain words why a node's admin address gave no answer.
+func plainFetch(ctx context.Context, address string, err error) error {
+	var network *net.OpError
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("no answer from %s in %v: the node hangs or is stopped, or something between drops what is sent", address, fetchTime)
+	case errors.As(err, &name), errors.As(err, &network) && network.Op == "dial":
+		return fmt.Errorf("%s is out of reach: %w", address, errors.Unwrap(err)) // without the words of net/url
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return notWeft(address)
+}
+
+func notWeft(address string) error {
+	return fmt.Errorf("what answers at %s is not weft's admin service; give the address of admin.listen", address)
 }
 
 func printStatus(out io.Writer, s *pipeline.Status) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "node\t%s\tsince %s\n", s.Node, s.Started.Format(time.DateTime))
+	if s.FileProblem != "" {
+		fmt.Fprintf(w, "problem\t%s\n", s.FileProblem)
+	}
 	for _, problem := range s.Problems {
 		fmt.Fprintf(w, "problem\t%s\n", problem)
 	}
@@ -112,7 +138,7 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 	}
 	for _, p := range s.Peers {
 		fmt.Fprintf(w, "peer %s\tover %s\t%s\n", p.Name, p.Transport, wishes(p))
-		if estranged(p) {
+		if estranged(p) && !p.Open {
 			fmt.Fprintf(w, "\tin %s's peers\t%s must be, as `weft id` prints it here\n", p.Name, peerEntry(s.Node, s.Key))
 			fmt.Fprintf(w, "\tin %s's peers\t%s is; `weft id` there must print the same\n", s.Node, peerEntry(p.Name, p.Key))
 		}
@@ -133,6 +159,9 @@ func printReport(w io.Writer, what string, r pipeline.Report) {
 	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, reasons(", dropped", r.Dropped), because(r.Detail))
 }
 
+// shownFilters is how many of a peer's filters are printed; the JSON has all.
+const shownFilters = 5
+
 func wishes(p pipeline.PeerStatus) string {
 	switch {
 	case p.Problem != "":
@@ -144,6 +173,9 @@ func wishes(p pipeline.PeerStatus) string {
 	case len(p.Filters) == 0:
 		return "wants nothing from this node"
 	}
+	if more := len(p.Filters) - shownFilters; more > 1 {
+		return fmt.Sprintf("wants %s, … %d more", strings.Join(p.Filters[:shownFilters], ", "), more)
+	}
 	return "wants " + strings.Join(p.Filters, ", ")
 }
 
@@ -151,6 +183,9 @@ func printLane(w io.Writer, l *pipeline.LaneStatus) {
 	fmt.Fprintf(w, "lane %s\t%s\t%d queued (%d bytes), %d sent%s", l.Name, l.State, l.Depth, l.Bytes, l.Delivered, reasons(", dropped", l.Dropped))
 	if !l.Oldest.IsZero() {
 		fmt.Fprintf(w, ", oldest %s", time.Since(l.Oldest).Round(time.Second))
+	}
+	if sent := time.Since(l.OnItsWay); !l.OnItsWay.IsZero() && sent >= time.Second {
+		fmt.Fprintf(w, ", a frame on its way for %s", sent.Round(time.Second))
 	}
 	fmt.Fprintln(w, because(l.Error))
 }

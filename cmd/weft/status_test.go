@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,6 +34,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 		Broker:     pipeline.Report{State: transports.Up, Since: time.Now(), Dropped: map[string]uint64{"slow_client": 3, "echoes": 1}},
 		Transports: map[string]pipeline.Report{"hub": down},
 		Lanes: []pipeline.LaneStatus{
+			{Name: "lamps/bob", Transport: "hub", State: "moving", OnItsWay: time.Now().Add(-90 * time.Minute), Stats: lanes.Stats{Depth: 1}},
 			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},
 		},
 	})
@@ -47,7 +50,66 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	require.Equal(t, 1, full.status)
 	require.Contains(t, full.out, "problem  lane doors/bob is full\n")
 	require.Regexp(t, `lane doors/bob +waiting +2 queued \(90 bytes\), 7 sent: transport hub is connecting\n`, got.out)
+	require.Regexp(t, `lane lamps/bob +moving +1 queued \(0 bytes\), 0 sent, a frame on its way for 1h30m\ds\n`, got.out)
 	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
+}
+
+// Is a node asked although its file has mistakes elsewhere, as after an edit?
+func TestStatusNeedsOnlyTheAdminAddressOfTheFile(t *testing.T) {
+	address := servedStatus(t, pipeline.Status{Node: "alice"})
+	broken := "node: alice\nbroker: {url: nonsense}\nroutes: [{}]\nnonsense: 1\n"
+	got := run(t, "status", "-c", write(t, "weft.yaml", broken+"admin: {listen: '"+address+"'}\n"))
+	require.Zero(t, got.status, got.err)
+	require.Contains(t, got.out, "node    alice")
+	path := write(t, "weft.yaml", broken+"admin: {listen: nonsense}\n")
+	got = run(t, "status", "-c", path)
+	require.Equal(t, 1, got.status)
+	require.Equal(t, path+`:5: admin.listen: "nonsense" is not an address; write HOST:PORT, such as 127.0.0.1:9883 or [::1]:9883`+"\n", got.err)
+}
+
+func TestStatusSaysThatTheFileWasNotTakenUp(t *testing.T) {
+	got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", FileProblem: "weft.yaml was not taken up"}))
+	require.Equal(t, 1, got.status)
+	require.Contains(t, got.out, "problem  weft.yaml was not taken up\n")
+}
+
+func TestStatusShowsTheFirstOfManyFilters(t *testing.T) {
+	peer := pipeline.PeerStatus{Name: "bob", Transport: "hub", Known: true, ListsUs: true}
+	for i := range 300 {
+		peer.Filters = append(peer.Filters, fmt.Sprintf("f/%d", i))
+	}
+	address := servedStatus(t, pipeline.Status{Node: "alice", Peers: []pipeline.PeerStatus{peer}})
+	require.Contains(t, run(t, "status", "--address", address).out, "wants f/0, f/1, f/2, f/3, f/4, … 295 more\n")
+	require.Contains(t, run(t, "status", "--json", "--address", address).out, "f/299")
+}
+
+// Does the status say so where something else answers at the address?
+func TestStatusKnowsWhatIsNotWeft(t *testing.T) {
+	silent := func(conn net.Conn) { _ = conn.Close() }
+	mqtt := func(conn net.Conn) { _, _ = conn.Write([]byte{0x20, 2, 0, 0}); _ = conn.Close() }
+	for _, serve := range []func(net.Conn){silent, mqtt} {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer listener.Close()
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				serve(conn)
+			}
+		}()
+		address := listener.Addr().String()
+		require.Equal(t, result{1, "", "weft: what answers at " + address + " is not weft's admin service; give the address of admin.listen\n"}, run(t, "status", "--address", address))
+	}
+	for _, handler := range []http.Handler{http.NotFoundHandler(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "{}") })} {
+		server := httptest.NewServer(handler)
+		defer server.Close()
+		got := run(t, "status", "--address", strings.TrimPrefix(server.URL, "http://"))
+		require.Equal(t, 1, got.status)
+		require.Contains(t, got.err, "is not weft's admin service")
+	}
 }
 
 func TestStatusWantsHostAndPort(t *testing.T) {
@@ -56,6 +118,16 @@ func TestStatusWantsHostAndPort(t *testing.T) {
 		require.Equal(t, 2, got.status, address)
 		require.Contains(t, got.err, "write HOST:PORT")
 	}
+}
+
+// What a peer shows in an open directory is wrong in part: somebody has to act, and no key is the cure.
+func TestStatusOfAPeerWithoutAKeyNamesNoKeys(t *testing.T) {
+	peer := pipeline.PeerStatus{Name: "bob", Transport: "bird", Open: true, Known: true, ListsUs: true, Problem: "1 of 2 filters are refused"}
+	up := pipeline.Report{State: transports.Up, Since: time.Now()}
+	got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Key: "ed25519:A", Broker: up, Peers: []pipeline.PeerStatus{peer}}))
+	require.Equal(t, 1, got.status)
+	require.Contains(t, got.out, "1 of 2 filters are refused")
+	require.NotContains(t, got.out, "ed25519")
 }
 
 // Two owners do not agree on a key. Does the status name both keys, and say by its exit that somebody has to act?

@@ -32,8 +32,11 @@ that user may not read does not come.`,
 		Example: `  weft sub -t '#' -v
   weft sub -t '#' --user panel                         as this user of the built-in broker
   weft sub -t 'doors/+' -C 1 -W 5s --url mqtt://127.0.0.1:1884`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(f.filters) == 0 {
+				return usageError{errors.New("no filter; give -t FILTER, in quotes")}
+			}
 			for _, filter := range f.filters {
 				if err := matching.ValidateFilter(filter); err != nil {
 					return usageError{fmt.Errorf("-t: %w", err)}
@@ -48,7 +51,6 @@ that user may not read does not come.`,
 	flags.StringArrayVarP(&f.filters, "topic", "t", nil, "topic `filter`; may be given several times")
 	flags.UintVarP(&f.count, "count", "C", 0, "end after so many `messages` (default none)")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "print the topic before each message")
-	_ = cmd.MarkFlagRequired("topic") // fails only for a flag that is not there
 	return cmd
 }
 

@@ -17,8 +17,9 @@ const Version = 1
 const MaxSize = 80 << 20
 
 const (
-	magic     = "wf"
-	headerLen = len(magic) + 1
+	magic      = "wf"
+	magicPlain = "wu"
+	headerLen  = len(magic) + 1
 
 	fieldOrigin  = 1
 	fieldTo      = 2
@@ -41,7 +42,8 @@ var (
 // Envelope is a sealed or open frame on its way, as the transports see it.
 type Envelope struct {
 	Origin string // name of the node that made the frame
-	To     string // name of the node it is sealed for; empty for a broadcast
+	To     string // name of the node it is sealed for; empty for a broadcast and for a plain frame
+	Plain  bool   // it is neither sealed nor signed: nothing but the network can say whose it is
 	body   []byte
 	signed []byte // all but the signature
 	sig    []byte
@@ -65,7 +67,18 @@ func Sign(id *identity.Identity, origin string, f *Frame) []byte {
 	return encode(id, origin, "", compress(appendFrame(nil, f)))
 }
 
+// Plain encodes a frame that the network alone keeps from others and proves the origin of: it is neither sealed nor signed.
+func Plain(origin string, f *Frame) []byte {
+	return appendEnvelope(magicPlain, origin, "", compress(appendFrame(nil, f)))
+}
+
 func encode(id *identity.Identity, origin, to string, body []byte) []byte {
+	b := appendEnvelope(magic, origin, to, body)
+	return append(b, id.Sign(b)...)
+}
+
+// appendEnvelope returns an envelope with room for its signature.
+func appendEnvelope(magic, origin, to string, body []byte) []byte {
 	b := make([]byte, 0, len(body)+len(origin)+len(to)+ed25519.SignatureSize+24)
 	b = append(b, magic...)
 	b = append(b, Version)
@@ -74,8 +87,7 @@ func encode(id *identity.Identity, origin, to string, body []byte) []byte {
 		b = appendString(b, fieldTo, to)
 	}
 	b = protowire.AppendTag(b, fieldBody, protowire.BytesType)
-	b = protowire.AppendBytes(b, body)
-	return append(b, id.Sign(b)...)
+	return protowire.AppendBytes(b, body)
 }
 
 func appendString(b []byte, field protowire.Number, s string) []byte {
@@ -89,11 +101,16 @@ func Parse(data []byte) (*Envelope, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("%w: %d bytes, more than %d", ErrMalformed, len(data), MaxSize)
 	}
-	if len(data) < headerLen+signatureLen || string(data[:len(magic)]) != magic {
+	e, split := &Envelope{}, len(data)
+	switch {
+	case len(data) >= headerLen && string(data[:len(magic)]) == magicPlain:
+		e.Plain = true
+	case len(data) >= headerLen+signatureLen && string(data[:len(magic)]) == magic:
+		split -= signatureLen
+		e.signed, e.sig = data[:split], data[split:]
+	default:
 		return nil, fmt.Errorf("%w: no frame at all", ErrMalformed)
 	}
-	split := len(data) - signatureLen
-	e := &Envelope{signed: data[:split], sig: data[split:]}
 	err := eachField(data[headerLen:split], func(field protowire.Number, v value) error {
 		switch field {
 		case fieldOrigin:
@@ -111,19 +128,30 @@ func Parse(data []byte) (*Envelope, error) {
 	return e, err
 }
 
-// SignedBy proves that the owner of the key made the frame, whatever its version.
+// SignedBy proves that the owner of the key made the frame, whatever its version. A plain frame nobody has signed.
 func (e *Envelope) SignedBy(key ed25519.PublicKey) bool {
-	return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, e.signed, e.sig)
+	return !e.Plain && len(key) == ed25519.PublicKeySize && ed25519.Verify(key, e.signed, e.sig)
 }
 
 // Open proves that the origin, whose key this is, made the frame, and for this node if it is a direct one, and decodes it.
 // The opener has the [SealInfo] of the two.
 func (e *Envelope) Open(self string, origin ed25519.PublicKey, opener *identity.Opener) (*Frame, error) {
+	switch {
+	case e.To != "" && e.To != self:
+		return nil, fmt.Errorf("%w: from %s for %s", ErrRecipient, e.Origin, e.To)
+	case e.Plain:
+		return nil, fmt.Errorf("%w: it says it is from %s, who must sign, and is not signed", ErrSignature, e.Origin)
+	case !e.SignedBy(origin):
+		return nil, fmt.Errorf("%w: it says it is from %s", ErrSignature, e.Origin)
+	}
+	return e.OpenProven(self, opener)
+}
+
+// OpenProven is Open for a frame that is proven already to be from its origin: by [Envelope.SignedBy], or by the network, for one that
+// is plain or signed with a key that is not known here.
+func (e *Envelope) OpenProven(self string, opener *identity.Opener) (*Frame, error) {
 	if e.To != "" && e.To != self {
 		return nil, fmt.Errorf("%w: from %s for %s", ErrRecipient, e.Origin, e.To)
-	}
-	if !e.SignedBy(origin) {
-		return nil, fmt.Errorf("%w: it says it is from %s", ErrSignature, e.Origin)
 	}
 	body := e.body
 	if e.To != "" {

@@ -54,6 +54,15 @@ func open(data []byte, self *identity.Identity, name string, origin ed25519.Publ
 	return e.Open(name, origin, self.Opener(frame.SealInfo(e.Origin, name)))
 }
 
+// openProven is open where the network has said that alice sent it.
+func openProven(data []byte, self *identity.Identity, name string, _ ed25519.PublicKey) (*frame.Frame, error) {
+	e, err := frame.Parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return e.OpenProven(name, self.Opener(frame.SealInfo(e.Origin, name)))
+}
+
 // sample has every kind of message: topic kept and changed, time standing and going back, gaps in the sequence, each QoS,
 // retain, an empty payload, and enough text for compression to pay.
 func sample() *frame.Frame {
@@ -87,26 +96,31 @@ func TestFrameArrivesAsItWasSent(t *testing.T) {
 func TestGoldenFramesAreRead(t *testing.T) {
 	alice, bob := node(t, 1), node(t, 2)
 	broadcast, direct := filepath.Join("testdata", "v1-broadcast.frame"), filepath.Join("testdata", "v1-direct.frame")
+	plain := filepath.Join("testdata", "v1-plain.frame")
 	if *update {
-		for path, data := range map[string][]byte{broadcast: frame.Sign(alice, "alice", sample()), direct: sealFor(t, alice, bob, sample())} {
+		for path, data := range map[string][]byte{broadcast: frame.Sign(alice, "alice", sample()), direct: sealFor(t, alice, bob, sample()), plain: frame.Plain("alice", sample())} {
 			if err := os.WriteFile(path, data, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	for _, path := range []string{broadcast, direct} {
+	for _, path := range []string{broadcast, direct, plain} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := open(data, bob, "bob", alice.Public())
+		read := open
+		if path == plain {
+			read = openProven
+		}
+		got, err := read(data, bob, "bob", alice.Public())
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		if !reflect.DeepEqual(got, sample()) {
 			t.Errorf("%s: got %+v", path, got)
 		}
-		if path == broadcast && !bytes.Equal(data, frame.Sign(alice, "alice", sample())) {
+		if path == broadcast && !bytes.Equal(data, frame.Sign(alice, "alice", sample())) || path == plain && !bytes.Equal(data, frame.Plain("alice", sample())) {
 			t.Errorf("%s: the encoding has changed: it needs a new version", path)
 		}
 	}
@@ -143,6 +157,8 @@ func TestFrameThatIsNotForUsOrNotGenuineIsRefused(t *testing.T) {
 		"nothing":                 {nil, bob, "bob", alice.Public(), frame.ErrMalformed},
 		"only a header":           {[]byte("wf\x01"), bob, "bob", alice.Public(), frame.ErrMalformed},
 		"larger than any may be":  {make([]byte, frame.MaxSize+1), bob, "bob", alice.Public(), frame.ErrMalformed},
+		"plain":                   {frame.Plain("alice", sample()), bob, "bob", alice.Public(), frame.ErrSignature},
+		"plain, without a key":    {frame.Plain("alice", sample()), bob, "bob", nil, frame.ErrSignature},
 		"passed on as eve's own ": {resign(t, genuine, eve), bob, "bob", eve.Public(), frame.ErrRecipient},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -158,6 +174,27 @@ func resign(t *testing.T, data []byte, eve *identity.Identity) []byte {
 	t.Helper()
 	signed := bytes.Replace(data[:len(data)-ed25519.SignatureSize], []byte("\x05alice"), []byte("\x03eve"), 1)
 	return append(signed, eve.Sign(signed)...)
+}
+
+// The network has proven the sender, whose key is not known here: it may have signed and sealed all the same.
+func TestFrameOfAProvenSenderIsReadWithoutItsKey(t *testing.T) {
+	alice, bob, eve := node(t, 1), node(t, 2), node(t, 3)
+	for name, data := range map[string][]byte{
+		"plain":  frame.Plain("alice", sample()),
+		"signed": frame.Sign(alice, "alice", sample()),
+		"sealed": sealFor(t, alice, bob, sample()),
+	} {
+		got, err := openProven(data, bob, "bob", nil)
+		if err != nil || !reflect.DeepEqual(got, sample()) {
+			t.Errorf("%s: %+v, error %v", name, got, err)
+		}
+	}
+	if _, err := openProven(sealFor(t, alice, bob, sample()), eve, "eve", nil); !errors.Is(err, frame.ErrRecipient) {
+		t.Errorf("sealed for somebody else: error %v", err)
+	}
+	if len(frame.Plain("alice", sample())) != len(frame.Sign(alice, "alice", sample()))-ed25519.SignatureSize {
+		t.Error("a plain frame has the room of a signature")
+	}
 }
 
 func TestOperatorOfTheNetworkSeesNeitherTopicNorPayload(t *testing.T) {
@@ -207,8 +244,14 @@ func FuzzOpen(f *testing.F) {
 	f.Add(frame.Sign(alice, "alice", sample()))
 	f.Add(sealFor(f, alice, bob, sample()))
 	f.Add([]byte("wf\x01"))
+	f.Add(frame.Plain("alice", sample()))
+	f.Add([]byte("wu\x02"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if _, err := open(data, bob, "bob", alice.Public()); err == nil {
+			return
+		}
+		if got, err := openProven(data, bob, "bob", nil); err == nil {
+			valid(t, got)
 			return
 		}
 		// What a genuine but hostile peer could send: anything, properly signed.
@@ -220,12 +263,16 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for i, m := range got.Messages {
-			if m.QoS > 2 || i > 0 && m.Seq <= got.Messages[i-1].Seq {
-				t.Fatalf("accepted %+v", got.Messages)
-			}
-		}
+		valid(t, got)
 	})
+}
+
+func valid(t *testing.T, f *frame.Frame) {
+	for i, m := range f.Messages {
+		if m.QoS > 2 || i > 0 && m.Seq <= f.Messages[i-1].Seq {
+			t.Fatalf("accepted %+v", f.Messages)
+		}
+	}
 }
 
 func BenchmarkSealAndOpen(b *testing.B) {

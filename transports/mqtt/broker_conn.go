@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/mochi-mqtt/server/v2/listeners"
 )
 
 const (
@@ -18,62 +20,95 @@ const (
 	slowClient = 8 << 20
 	// farewell is how long the last bytes to a client may take.
 	farewell = time.Second
+	// acceptPause is how long no connection is asked for after one could not be taken.
+	acceptPause = 100 * time.Millisecond
 )
 
-// brokerListener hands mochi connections that gather writes, and that write what promises something only after the
-// store is synced.
+// brokerListener is mochi's listener. It hands mochi connections that gather writes, and that write what promises something only
+// after the store is synced. mochi's own one lets a connection begin while the server already waits for the last to end.
 type brokerListener struct {
-	net.Listener
+	net   net.Listener
 	store *brokerStore
 	notes *notes
-	work  sync.WaitGroup
+	log   *slog.Logger
+	work  sync.WaitGroup // all goroutines of the connections
 
 	mu     sync.Mutex
 	conns  map[*brokerConn]struct{}
 	closed bool
 }
 
-// Accept implements [net.Listener].
-func (l *brokerListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+// Init implements [listeners.Listener].
+func (l *brokerListener) Init(log *slog.Logger) error {
+	l.log = log
+	return nil
+}
+
+// ID implements [listeners.Listener].
+func (l *brokerListener) ID() string { return "mqtt" }
+
+// Address implements [listeners.Listener].
+func (l *brokerListener) Address() string { return l.net.Addr().String() }
+
+// Protocol implements [listeners.Listener].
+func (l *brokerListener) Protocol() string { return l.net.Addr().Network() }
+
+// Serve implements [listeners.Listener]: it hands connections to establish until Close.
+func (l *brokerListener) Serve(establish listeners.EstablishFn) {
+	for {
+		conn, err := l.net.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // such as too many open files: it passes
+			l.notes.warn("", "accept", "no connection can be taken, clients wait", "error", err)
+			time.Sleep(acceptPause)
+			continue
+		}
+		conn.SetReadDeadline(time.Now().Add(connectTimeout)) // until its CONNECT
+		c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes, ids: newIdentifiers()}
+		if !l.hold(c, establish) {
+			conn.Close()
+			return
+		}
 	}
-	c := &brokerConn{Conn: conn, link: newLink(conn, l.store), notes: l.notes}
-	if !l.hold(c) {
-		return nil, errors.Join(net.ErrClosed, conn.Close())
+}
+
+// hold lets a connection run, unless the listener is closed.
+func (l *brokerListener) hold(c *brokerConn, establish listeners.EstablishFn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
 	}
+	l.conns[c] = struct{}{}
+	l.work.Go(func() {
+		if err := establish(l.ID(), c); err != nil {
+			l.log.Debug("connection ended", "error", err)
+		}
+	})
 	l.work.Go(func() {
 		c.link.flush()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.conns, c)
 	})
-	return c, nil
+	return true
 }
 
-func (l *brokerListener) hold(c *brokerConn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.conns == nil {
-		l.conns = make(map[*brokerConn]struct{})
-	}
-	l.conns[c] = struct{}{}
-	return !l.closed
-}
-
-// Close implements [net.Listener]. It ends the connections too: mochi knows only those that have sent a CONNECT, forgets one
-// that comes while it stops, and would wait for the others.
-func (l *brokerListener) Close() error {
-	err := l.Listener.Close()
+// Close implements [listeners.Listener]. It ends the connections and waits for them: mochi knows only those that have sent a
+// CONNECT, forgets one that comes while it stops, and would wait for the others.
+func (l *brokerListener) Close(closeClients listeners.CloseFn) {
+	l.net.Close()
 	l.mu.Lock()
 	l.closed = true
 	open := slices.Collect(maps.Keys(l.conns))
 	l.mu.Unlock()
+	closeClients(l.ID())
 	for _, c := range open {
 		c.Close()
 	}
-	return err
+	l.work.Wait()
 }
 
 // brokerConn is the broker's side of a connection. mochi writes one packet a call.
@@ -81,7 +116,9 @@ type brokerConn struct {
 	net.Conn
 	link     *link
 	notes    *notes
+	ids      *identifiers
 	client   string // its identifier; set before anything is published to it
+	version  byte   // of the client's MQTT, or 0 before its CONNECT was taken
 	release  func() // ends the move of a session to this connection; nil before it began
 	closeOne sync.Once
 
@@ -103,11 +140,32 @@ func (c *brokerConn) Write(p []byte) (int, error) {
 		c.notes.drop(c.client, droppedSlow, "messages at QoS 0 are dropped: the client does not read as fast as they come", "waiting_bytes", slowClient)
 		return len(p), nil
 	}
+	if kind == packets.Disconnect && c.version < 5 {
+		return len(p), nil // a client of 3.1.1 knows no such packet from its server: the connection just ends
+	}
+	if answers(kind) {
+		if !c.isResuming() { // else the client asks first
+			c.link.write(c.ids.leave(kind, p), true)
+		}
+		return len(p), nil
+	}
 	if id != 0 && !c.passes(kind, id, p) {
 		return len(p), nil
 	}
+	if id != 0 && kind == packets.Publish {
+		c.ids.sends(id)
+	}
 	c.link.write(p, promises(kind, qos, p))
 	return len(p), nil
+}
+
+// answers reports whether a packet of that type carries an identifier that the client has chosen.
+func answers(kind byte) bool {
+	switch kind {
+	case packets.Puback, packets.Pubrec, packets.Pubcomp, packets.Suback, packets.Unsuback:
+		return true
+	}
+	return false
 }
 
 // promises reports whether a packet may only be written after what caused it is on disk.
@@ -137,6 +195,12 @@ func (c *brokerConn) passes(kind byte, id uint16, packet []byte) bool {
 		return false
 	}
 	return true
+}
+
+func (c *brokerConn) isResuming() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.resuming
 }
 
 // resume begins the time in which mochi sends again what is in flight.

@@ -47,18 +47,43 @@ func (h *brokerHook) user(name string) (User, bool) {
 	return User{}, false
 }
 
-// OnConnect implements mochi's Hook: who may not publish its will is refused, as by Mosquitto. mochi publishes wills unasked.
+// OnConnect implements mochi's Hook. Who may not publish its will is refused, as by Mosquitto: mochi publishes wills unasked. So
+// is who asks for another user's session: what waits in it is not for everybody.
 func (h *brokerHook) OnConnect(cl *mochi.Client, pk packets.Packet) error {
-	if !pk.Connect.WillFlag || !h.authentic(pk) || h.rights(pk.Connect.Username).MayPublish(pk.Connect.WillTopic) {
-		return nil
+	if !h.authentic(pk) {
+		return nil // OnConnectAuthenticate refuses it
 	}
-	h.broker.notes.warn(cl.ID, "will_refused", "client refused: its user may not publish its will",
-		"user", string(pk.Connect.Username), "topic", pk.Connect.WillTopic)
-	code := packets.ErrNotAuthorized
-	if pk.ProtocolVersion < 5 {
-		code = packets.Err3NotAuthorized
+	user := string(pk.Connect.Username)
+	switch {
+	case !h.mayTake(cl.ID, user):
+		h.broker.notes.warn(cl.ID, "session_refused", "client refused: the session of this identifier belongs to another user", "user", user)
+		if pk.ProtocolVersion < 5 {
+			return h.refuse(cl, packets.Err3ClientIdentifierNotValid)
+		}
+		return h.refuse(cl, packets.ErrClientIdentifierNotValid)
+	case pk.Connect.WillFlag && !h.rights(pk.Connect.Username).MayPublish(pk.Connect.WillTopic):
+		h.broker.notes.warn(cl.ID, "will_refused", "client refused: its user may not publish its will", "user", user, "topic", pk.Connect.WillTopic)
+		if pk.ProtocolVersion < 5 {
+			return h.refuse(cl, packets.Err3NotAuthorized)
+		}
+		return h.refuse(cl, packets.ErrNotAuthorized)
 	}
+	return nil
+}
+
+func (h *brokerHook) refuse(cl *mochi.Client, code packets.Code) error {
 	return errors.Join(code, h.broker.server.SendConnack(cl, code, false, nil))
+}
+
+// mayTake reports whether a client of that user may take up the session. Without users everybody may, but for those of the process
+// itself, which a later process may take up again.
+func (h *brokerHook) mayTake(id, user string) bool {
+	old, ok := h.broker.server.Clients.Get(id)
+	if !ok || user == h.broker.own.Name {
+		return true
+	}
+	owner := string(old.Properties.Username)
+	return owner == user || len(h.broker.cfg.Users) == 0 && !isOwn(owner)
 }
 
 // OnConnectAuthenticate implements mochi's Hook.
@@ -95,14 +120,25 @@ func (h *brokerHook) rights(name []byte) User {
 // delivered. Of what is published OnPublish judges: mochi would end the connection of a client of 3.1.1 with a packet of MQTT 5,
 // and asks before it knows the topic behind an alias.
 func (h *brokerHook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool {
-	switch u := h.rights(cl.Properties.Username); {
-	case write:
+	if write {
 		return true
-	case strings.ContainsAny(topic, "+#") || strings.HasPrefix(topic, "$share/"):
-		return u.MaySubscribe(topic)
-	default:
-		return u.MayRead(topic)
 	}
+	u := h.rights(cl.Properties.Username)
+	if strings.ContainsAny(topic, "+#") || strings.HasPrefix(topic, "$share/") {
+		return u.MaySubscribe(topic)
+	}
+	return u.MayRead(topic) && !h.full(cl)
+}
+
+// full reports whether no more may wait for the client. The process's own session holds up to maxSession messages: what it does not
+// take, its relay could not store.
+func (h *brokerHook) full(cl *mochi.Client) bool {
+	if !h.broker.quota.full(cl.ID) || isOwn(string(cl.Properties.Username)) {
+		return false
+	}
+	h.broker.notes.drop(cl.ID, droppedFull, "acknowledged messages are dropped: too many bytes wait for the client, which must fetch them or end its session",
+		"session_bytes", h.broker.quota.limit)
+	return true
 }
 
 // OnPublish implements mochi's Hook. What the user has no right to publish is dropped: a client of 3.1.1 gets the

@@ -13,7 +13,7 @@ import (
 // Reasons for which the built-in broker does not pass a message on.
 const (
 	droppedSlow   = "slow_client"    // QoS 0, to a client that does not read
-	droppedFull   = "session_full"   // acknowledged to its publisher, for a session that holds 65,535 already
+	droppedFull   = "session_full"   // acknowledged to its publisher, for a session that holds maxSession already
 	droppedDenied = "not_authorized" // from a user without the right to publish to its topic
 )
 
@@ -103,7 +103,7 @@ func (n *notes) counts() map[string]uint64 {
 }
 
 // mochiLog takes mochi's log. What of it needs a person this package says itself, with the client's name, and mochi's
-// warnings are for those who look closely: it writes one with an empty message, and whole packets with what is secret in them.
+// warnings are for those who look closely: it writes whole packets with what is secret in them.
 type mochiLog struct {
 	slog.Handler
 	notes *notes
@@ -129,10 +129,8 @@ func (h mochiLog) Handle(ctx context.Context, r slog.Record) error {
 	})
 	switch r.Message {
 	case "client store quota reached", "packet ids exhausted": // no hook tells
-		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: 65,535 wait for the client, which must fetch them or end its session")
+		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: 60,000 wait for the client, which must fetch them or end its session")
 		return nil
-	case "":
-		r.Message = "connection ended"
 	}
 	level := r.Level
 	if level < slog.LevelError {

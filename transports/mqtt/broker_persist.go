@@ -20,6 +20,7 @@ type persistHook struct {
 	mochi.HookBase
 	broker *Broker
 	store  *brokerStore
+	quota  *quota
 	closed bool // guarded by store.packets
 }
 
@@ -73,7 +74,11 @@ func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 		return
 	}
 	h.store.packets.Lock()
-	conn.client = cl.ID
+	if old, ok := h.broker.server.Clients.Get(cl.ID); ok && !old.Closed() {
+		h.broker.notes.warn(cl.ID, "taken_over", "a second connection takes the session over, and the first is ended; give each client an identifier of its own",
+			"first", old.Net.Remote, "second", cl.Net.Remote)
+	}
+	conn.client, conn.version = cl.ID, cl.Properties.ProtocolVersion
 	conn.release = sync.OnceFunc(h.store.packets.Unlock)
 	conn.resume()
 }
@@ -91,6 +96,7 @@ func (h *persistHook) OnSessionEstablished(cl *mochi.Client, _ packets.Packet) {
 		Will: storage.ClientWill(cl.Properties.Will),
 	})
 	if conn, ok := cl.Net.Conn.(*brokerConn); ok {
+		conn.ids.resume(cl.State.Inflight)
 		conn.resumeDone(func(id uint16) uint64 { return h.store.order(inflightKey(cl.ID, id)) })
 		conn.release()
 	}
@@ -103,8 +109,14 @@ func (h *persistHook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 	}
 }
 
-// OnClientExpired implements mochi's Hook.
-func (h *persistHook) OnClientExpired(cl *mochi.Client) { h.store.delete(clientKey(cl.ID)) }
+// OnClientExpired implements mochi's Hook. mochi forgets the client alone, not what it was subscribed to and what waits for it.
+func (h *persistHook) OnClientExpired(cl *mochi.Client) {
+	h.store.packets.Lock()
+	defer h.store.packets.Unlock()
+	h.broker.server.UnsubscribeClient(cl)
+	cl.ClearInflights()
+	h.store.delete(clientKey(cl.ID))
+}
 
 // OnPacketRead implements mochi's Hook. A connection that another has taken the session from has nothing more to say.
 func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
@@ -130,8 +142,18 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 		return pk, packets.ErrRejectPacket
 	}
 	kind := pk.FixedHeader.Type
+	if begins(pk) {
+		id, ok := conn.ids.enter(pk.PacketID, func(id uint16) bool { _, taken := cl.State.Inflight.Get(id); return taken })
+		if !ok {
+			h.store.packets.RUnlock()
+			h.broker.notes.wrong(cl, packets.ErrReceiveMaximum)
+			return pk, packets.ErrRejectPacket
+		}
+		pk.PacketID = id
+	}
 	if kind == packets.Puback || kind == packets.Pubrec || kind == packets.Pubcomp {
 		conn.answered(pk.PacketID)
+		h.quota.release(cl.ID, pk.PacketID)
 	}
 	if kind == packets.Puback || kind == packets.Pubrel || kind == packets.Pubcomp {
 		// Not in OnQosComplete: by then mochi may have given the identifier to another message.
@@ -139,6 +161,17 @@ func (h *persistHook) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets
 	}
 	conn.link.hold(true)
 	return pk, nil
+}
+
+// begins reports whether a packet carries an identifier that the client has chosen.
+func begins(pk packets.Packet) bool {
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		return pk.FixedHeader.Qos > 0
+	case packets.Pubrel, packets.Subscribe, packets.Unsubscribe:
+		return true
+	}
+	return false
 }
 
 // validate makes mochi's own checks: after them it calls OnPacketProcessed, whatever comes.
@@ -226,8 +259,15 @@ func (h *persistHook) OnRetainedExpired(topic string) { h.store.delete(retainedK
 
 // OnQosPublish implements mochi's Hook. A PUBACK is not kept: to send it again costs a duplicate nothing.
 func (h *persistHook) OnQosPublish(cl *mochi.Client, pk packets.Packet, _ int64, _ int) {
+	if pk.FixedHeader.Type == packets.Publish {
+		h.quota.hold(cl.ID, pk.PacketID, int64(len(pk.TopicName)+len(pk.Payload)))
+	}
 	if pk.FixedHeader.Type == packets.Puback || pk.FixedHeader.Dup || cl.Properties.Clean && cl.Properties.ProtocolVersion < 5 {
 		return
+	}
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok && pk.FixedHeader.Type == packets.Pubrec && pk.Origin == "" {
+		conn.ids.mark(&pk)
+		cl.State.Inflight.Set(pk)
 	}
 	h.put(inflightKey(cl.ID, pk.PacketID), stored(pk, storage.InflightKey, cl.ID))
 }
@@ -248,6 +288,7 @@ func stored(pk packets.Packet, kind, client string) storage.Message {
 // OnQosDropped implements mochi's Hook. What a connection gives up because another has taken its session over lives on.
 func (h *persistHook) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() {
+		h.quota.release(cl.ID, pk.PacketID)
 		h.store.delete(inflightKey(cl.ID, pk.PacketID))
 	}
 }
@@ -278,7 +319,13 @@ func (h *persistHook) StoredSubscriptions() ([]storage.Subscription, error) {
 
 // StoredInflightMessages implements mochi's Hook.
 func (h *persistHook) StoredInflightMessages() ([]storage.Message, error) {
-	return load[storage.Message](h, "i/"), nil
+	all := load[storage.Message](h, "i/")
+	for _, m := range all {
+		if m.FixedHeader.Type == packets.Publish {
+			h.quota.hold(m.Client, m.PacketID, int64(len(m.TopicName)+len(m.Payload)))
+		}
+	}
+	return all, nil
 }
 
 // StoredRetainedMessages implements mochi's Hook.

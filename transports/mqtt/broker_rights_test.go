@@ -68,7 +68,7 @@ func (w *wire) read(kind byte) packets.Packet {
 	p := packets.Packet{ProtocolVersion: w.version, FixedHeader: packets.FixedHeader{Type: kind, Qos: first >> 1 & 3, Remaining: length}}
 	decode := map[byte]func([]byte) error{
 		packets.Connack: p.ConnackDecode, packets.Suback: p.SubackDecode, packets.Publish: p.PublishDecode,
-		packets.Puback: p.PubackDecode, packets.Pubrec: p.PubrecDecode, packets.Pubcomp: p.PubcompDecode,
+		packets.Puback: p.PubackDecode, packets.Pubrec: p.PubrecDecode, packets.Pubrel: p.PubrelDecode, packets.Pubcomp: p.PubcompDecode,
 		packets.Pingresp: func([]byte) error { return nil },
 	}
 	require.NoError(w.t, decode[kind](body))
@@ -84,12 +84,19 @@ func (w *wire) publish(topic string, qos byte, id uint16) {
 // subscribe returns the reason codes.
 func (w *wire) subscribe(filters ...string) []byte {
 	w.t.Helper()
-	p := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: 1}
+	return w.subscribeAt(1, 1, filters...)
+}
+
+func (w *wire) subscribeAt(qos byte, id uint16, filters ...string) []byte {
+	w.t.Helper()
+	p := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe, Qos: 1}, PacketID: id}
 	for _, filter := range filters {
-		p.Filters = append(p.Filters, packets.Subscription{Filter: filter, Qos: 1})
+		p.Filters = append(p.Filters, packets.Subscription{Filter: filter, Qos: qos})
 	}
 	w.send(p.SubscribeEncode, &p)
-	return w.read(packets.Suback).ReasonCodes
+	answer := w.read(packets.Suback)
+	require.Equal(w.t, id, answer.PacketID)
+	return answer.ReasonCodes
 }
 
 var site = []mqtt.User{
@@ -240,7 +247,7 @@ func TestSlowClientIsNamedWhenMessagesAreDropped(t *testing.T) {
 
 // More messages come for a session than it can hold. Are those beyond counted, and is the client named once?
 func TestFullSessionIsNamedWhenMessagesAreDropped(t *testing.T) {
-	const limit, beyond = 100, 10 // the limit is 65,535, which would take the race detector minutes
+	const limit, beyond = 100, 10 // the limit is 60,000, which would take the race detector minutes
 	b, log := startLoggedBroker(t, slog.LevelInfo, mqtt.BrokerConfig{}, func(b *mqtt.Broker) { mqtt.LimitSessions(b, limit) })
 	w, _ := dialWire(t, b.Addr(), 4, "vacationer", "panel", func(p *packets.Packet) { p.Connect.Clean = false })
 	w.subscribe("a")

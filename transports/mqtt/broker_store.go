@@ -25,6 +25,7 @@ import (
 // the operation ('+' or '-'), the lengths of key and value as unsigned varints, the key and the value.
 type brokerStore struct {
 	path string
+	lock *os.File // nil without a directory
 	log  *slog.Logger
 
 	// packets is held for reading while a packet is processed, and for writing while its changes must not be seen
@@ -61,7 +62,6 @@ type storeEntry struct {
 
 const (
 	recordHeader   = 8
-	maxRecord      = maxRemaining * 2 // a payload in base 64, and what belongs to it
 	compactAtLeast = 16 << 20
 	retryPause     = time.Second // between two attempts to write to a disk that is full
 )
@@ -78,17 +78,23 @@ func openBrokerStore(dir string, log *slog.Logger) (*brokerStore, error) {
 		return nil, err
 	}
 	s.path = filepath.Join(dir, "broker.log")
-	if err := s.load(); err != nil {
+	var err error
+	if s.lock, err = lockFile(s.path + ".lock"); err != nil {
 		return nil, err
 	}
-	if err := s.compact(); err != nil && !s.unsettled {
-		return nil, err
+	if err = s.load(); err == nil {
+		if err = s.compact(); s.unsettled {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.lock.Close())
 	}
 	return s, nil
 }
 
-// load reads the records up to the first that is damaged, as the last one is after a crash in the middle of a write. If
-// there is more than a torn end the whole file is kept aside.
+// load reads the records up to the first that is damaged, as the last one is after a crash in the middle of a write. Then the
+// whole file is kept aside: a damaged length looks like a torn end too.
 func (s *brokerStore) load() error {
 	file, err := os.Open(s.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -98,22 +104,31 @@ func (s *brokerStore) load() error {
 	}
 	defer file.Close()
 	r := bufio.NewReaderSize(file, 1<<20)
-	for {
+	for offset := int64(0); ; {
 		record, err := readRecord(r)
 		if err == nil {
 			err = s.replay(record)
 		}
-		switch {
-		case errors.Is(err, io.EOF):
+		if errors.Is(err, io.EOF) {
 			return nil
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			s.log.Warn("built-in broker: the last write was cut short", "file", s.path)
-			return nil
-		case err != nil:
-			aside := s.path + ".damaged"
-			s.log.Error("built-in broker: the log is damaged, what follows is set aside", "file", aside, "read", len(s.entries), "error", err)
-			return os.Rename(s.path, aside)
 		}
+		if err == nil {
+			offset += recordHeader + int64(len(record))
+			continue
+		}
+		aside := s.path + ".damaged"
+		left := int64(-1)
+		if info, statErr := file.Stat(); statErr == nil {
+			left = info.Size() - offset
+		}
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			s.log.Warn("built-in broker: the end of the log is left out: a write that a crash has cut short, or damage; the file as it was is kept",
+				"file", aside, "offset", offset, "bytes", left)
+		} else {
+			s.log.Error("built-in broker: the log is damaged, what follows is left out; the file as it was is kept",
+				"file", aside, "offset", offset, "bytes", left, "error", err)
+		}
+		return os.Rename(s.path, aside)
 	}
 }
 
@@ -414,5 +429,5 @@ func (s *brokerStore) close() error {
 	}
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
-	return errors.Join(s.write(), s.file.Close())
+	return errors.Join(s.write(), s.file.Close(), s.lock.Close())
 }

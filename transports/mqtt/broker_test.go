@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,4 +100,34 @@ func TestSilentConnectionDoesNotHoldUpTheStop(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- broker.Close() }()
 	require.NoError(t, within(t, done))
+}
+
+// Clients connect without end while the broker stops. Does it stop, whatever each of them has sent so far?
+func TestBrokerStopsWhileClientsCome(t *testing.T) {
+	for range 20 {
+		b, err := mqtt.NewBroker(mqtt.BrokerConfig{Listen: "127.0.0.1:0"}, discard())
+		require.NoError(t, err)
+		require.NoError(t, b.Start(context.Background()))
+		address := b.Addr()
+		var clients sync.WaitGroup
+		connected := make(chan struct{}, 4)
+		for range 4 {
+			clients.Go(func() {
+				for {
+					conn, err := net.Dial("tcp", address)
+					if err != nil {
+						return // it has stopped
+					}
+					defer conn.Close()
+					select {
+					case connected <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		<-connected
+		require.NoError(t, b.Close())
+		clients.Wait()
+	}
 }

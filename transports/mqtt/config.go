@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
@@ -65,19 +69,7 @@ func (c *Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	u, err := url.Parse(c.URL)
-	switch {
-	case err != nil:
-		errs = append(errs, errors.New("url: not a URL, want mqtt://host:1883")) // err would repeat a password
-	case c.URL == "":
-		errs = append(errs, errors.New("url: missing, want mqtt://host:1883"))
-	default:
-		_, known := defaultPorts[u.Scheme]
-		check(known, "url: unknown scheme %q, want mqtt, mqtts, ws or wss", u.Scheme)
-		check(u.Hostname() != "", "url: no host, want %s://host", u.Scheme)
-		_, portErr := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
-		check(portErr == nil, "url: port %s is not in 1 to 65535", u.Port())
-	}
+	errs = append(errs, c.validateURL()...)
 	check(len(c.ClientID) <= maxString, "client_id: longer than 65,535 bytes")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "tls: cert and key go together")
 	check(c.KeepAlive >= time.Second && c.KeepAlive <= 18*time.Hour, "keep_alive: %v, want 1s to 18h", c.KeepAlive)
@@ -87,6 +79,48 @@ func (c *Config) Validate() error {
 	check(c.MaxInflight >= 1 && c.MaxInflight <= 32_768, "max_inflight: %d, want 1 to 32768", c.MaxInflight)
 	check(c.MaxInflightQoS2 >= 1, "max_inflight_qos2: %d, want at least 1", c.MaxInflightQoS2)
 	return errors.Join(errs...)
+}
+
+// hostAndPort is what is a URL but for its scheme, and holds no password.
+var hostAndPort = regexp.MustCompile(`^[A-Za-z0-9._-]+:[0-9]{1,5}$`)
+
+// secure says for each scheme in its place which one encrypts; "" where it does so itself.
+var secure = map[string]string{"mqtt": "mqtts", "mqtts": "", "ws": "wss", "wss": ""}
+
+// validateURL repeats nothing of the URL that may hold a password.
+func (c *Config) validateURL() (errs []error) {
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	u, err := url.Parse(c.URL)
+	switch {
+	case c.URL == "":
+		return []error{errors.New("url: missing, want mqtt://host:1883")}
+	case hostAndPort.MatchString(c.URL):
+		return []error{fmt.Errorf("url: no scheme; write mqtt://%s", c.URL)}
+	case err != nil:
+		return []error{errors.New("url: not a URL, want mqtt://host:1883")}
+	}
+	encrypted, known := secure[u.Scheme]
+	check(known, "url: unknown scheme %q, want mqtt, mqtts, ws or wss", u.Scheme)
+	check(u.Hostname() != "", "url: no host, want %s://host", u.Scheme)
+	_, portErr := strconv.ParseUint(cmp.Or(u.Port(), "1"), 10, 16)
+	check(portErr == nil, "url: port %s is not in 1 to 65535", u.Port())
+	if strings.HasPrefix(u.Scheme, "mqtt") {
+		check(strings.Trim(u.Path, "/") == "" && u.RawQuery == "", "url: %s uses no path; leave out what follows the port, or write ws or wss, which have one", u.Scheme)
+	}
+	check(encrypted == "" || c.TLS == TLS{}, "tls: set, but %s:// does not use it; write %s://", u.Scheme, encrypted)
+	return errs
+}
+
+// suspicion says what may be wrong where something listens, and ends or resets the connection instead of answering the CONNECT.
+func (c *Config) suspicion(err error) string {
+	if strings.HasPrefix(c.URL, "mqtt://") && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)) {
+		return "; does this port expect TLS (mqtts)?"
+	}
+	return ""
 }
 
 // address is the URL without what may be secret in it.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -23,6 +24,8 @@ const (
 	bridgeAttempts = 3
 	// stalledAfter is how long a ping may be without an answer before the session reports that nothing moves.
 	stalledAfter = 3 * time.Second
+	// complainAgain is how long the same reason for having no connection is not logged again.
+	complainAgain = time.Minute
 	// retrySubscriptions is the pause before a filter that the broker has refused is tried again.
 	retrySubscriptions = time.Minute
 )
@@ -32,6 +35,7 @@ func (s *Session) run() {
 	s.setState(transports.Connecting, "")
 	pause := s.cfg.ReconnectMin
 	bit := bridge{}
+	said := complaints{}
 	for s.ctx.Err() == nil {
 		refused := bit.refused
 		l, present, err := s.connect(&bit)
@@ -39,6 +43,7 @@ func (s *Session) run() {
 			l, present, err = s.connect(&bit)
 		}
 		if err == nil {
+			clear(said)
 			began := time.Now()
 			err = s.serve(l, present, bit.refused)
 			if time.Since(began) > s.cfg.ReconnectMax || s.out.suspects() {
@@ -55,13 +60,31 @@ func (s *Session) run() {
 			return
 		}
 		s.setState(transports.Connecting, err.Error())
-		s.log.Warn("no broker connection", "url", s.cfg.address(), "error", err)
+		if said.due(err, time.Now()) {
+			s.log.Warn("no broker connection", "url", s.cfg.address(), "error", err)
+		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2+1)):
 		case <-s.ctx.Done():
 		}
 		pause = min(pause*2, s.cfg.ReconnectMax)
 	}
+}
+
+// complaints is when each reason was logged since there was a connection.
+type complaints map[string]time.Time
+
+// ownAddress is this side's in the text of a network error: another one at each attempt.
+var ownAddress = regexp.MustCompile(`\S+->`)
+
+// due reports whether a reason is new, or was logged a minute ago.
+func (c complaints) due(err error, now time.Time) bool {
+	reason := ownAddress.ReplaceAllString(err.Error(), "")
+	if last, said := c[reason]; said && now.Sub(last) < complainAgain {
+		return false
+	}
+	c[reason] = now
+	return true
 }
 
 // bridge is what is known of the broker's handling of the bridge bit.
@@ -106,7 +129,7 @@ func (s *Session) handshake(l *link, bit *bridge) (*packets.ConnackPacket, error
 		if bit.cut++; errors.Is(err, io.EOF) && !bit.accepted && bit.cut >= bridgeAttempts {
 			bit.refused = !bit.refused
 		}
-		return nil, fmt.Errorf("connect broker: no CONNACK: %w", err)
+		return nil, fmt.Errorf("connect broker: no CONNACK: %w%s", err, s.cfg.suspicion(err))
 	}
 	ack := answer.(*packets.ConnackPacket)
 	switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -55,25 +56,50 @@ func (c Config) Reach(ctx context.Context) error {
 	return conn.Close()
 }
 
+// CheckFiles reads the TLS files and says what is wrong with each: [New] does not, and a session would try for ever.
+func (c Config) CheckFiles() error {
+	_, caErr := c.TLS.authorities()
+	_, pairErr := c.TLS.pair()
+	return errors.Join(caErr, pairErr)
+}
+
 // load reads the files. It is done at every attempt, so that a renewed certificate is taken without a restart.
 func (t TLS) load(serverName string) (*tls.Config, error) {
 	config := &tls.Config{ServerName: serverName, MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, fmt.Errorf("tls.ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.ca: no certificate in %s", t.CA)
-		}
+	var err error
+	if config.RootCAs, err = t.authorities(); err != nil {
+		return nil, err
 	}
-	if t.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
-			return nil, fmt.Errorf("tls.cert: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
+	if config.Certificates, err = t.pair(); err != nil {
+		return nil, err
 	}
 	return config, nil
+}
+
+// authorities reads CA; nil stands for the system's.
+func (t TLS) authorities() (*x509.CertPool, error) {
+	if t.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, fmt.Errorf("tls.ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("tls.ca: no PEM certificate in %s; name the file with the authority that signed the broker's", t.CA)
+	}
+	return pool, nil
+}
+
+// pair reads Cert and Key, if there are any.
+func (t TLS) pair() ([]tls.Certificate, error) {
+	if t.Cert == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, fmt.Errorf("tls.cert: %s with the key %s: %w", t.Cert, t.Key, err)
+	}
+	return []tls.Certificate{pair}, nil
 }

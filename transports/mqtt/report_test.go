@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -54,6 +55,35 @@ func TestConnectionIsLoggedWithItsAddressAndNoPassword(t *testing.T) {
 		eventually(t, 5*time.Second, want, func() bool { return strings.Contains(log.String(), want) })
 		assert.NotContains(t, log.String(), "s3cret")
 	}
+}
+
+// The broker is away for long, and tried often. Is that logged once, and again when it was there in between?
+func TestTheSameReasonForNoConnectionIsLoggedOnce(t *testing.T) {
+	log, address := &logBuffer{}, fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	cfg := mqtt.Config{URL: "mqtt://" + address, ReconnectMin: 20 * time.Millisecond, ReconnectMax: 20 * time.Millisecond}
+	s, err := mqtt.New(cfg, nil, nil, slog.New(slog.NewTextHandler(log, nil)))
+	require.NoError(t, err)
+	require.NoError(t, s.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	refused := func() int { return strings.Count(log.String(), "no broker connection") }
+	eventually(t, 5*time.Second, "the reason", func() bool { return refused() == 1 })
+	tries := 0
+	listener, err := net.Listen("tcp", address)
+	require.NoError(t, err)
+	for ; tries < 3; tries++ { // each hung up on without a CONNACK
+		conn, err := listener.Accept()
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+	}
+	require.NoError(t, listener.Close())
+	broker, err := mqtt.NewBroker(mqtt.BrokerConfig{Listen: address}, discard())
+	require.NoError(t, err)
+	require.NoError(t, broker.Start(t.Context()))
+	eventually(t, 5*time.Second, "the connection", func() bool { return isUp(s) })
+	before := refused()
+	require.LessOrEqual(t, before, 3, "refused, and hung up on in one or two ways: %s", log.String())
+	require.NoError(t, broker.Close())
+	eventually(t, 5*time.Second, "the reason again", func() bool { return strings.Count(log.String(), "connection refused") == 2 })
 }
 
 func TestWhatIsNoBrokerIsCalledSo(t *testing.T) {

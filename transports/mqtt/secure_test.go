@@ -58,7 +58,9 @@ func TestMessagesCrossOverTLSAndWebSocket(t *testing.T) {
 	for scheme, port := range ports {
 		t.Run(scheme, func(t *testing.T) {
 			cfg := config(fmt.Sprintf("%s://127.0.0.1:%d", scheme, port), scheme)
-			cfg.TLS = files
+			if scheme != "ws" {
+				cfg.TLS = files
+			}
 			one := session(t, cfg, nil)
 			cfg.ClientID += "2"
 			two := session(t, cfg, nil)
@@ -89,4 +91,58 @@ func TestConfigReportsEveryMistake(t *testing.T) {
 	cfg = mqtt.Config{URL: "mqtt://h:1"}
 	cfg.SetDefaults()
 	assert.NoError(t, cfg.Validate())
+}
+
+// Is a set tls that the scheme does not use refused, instead of a password going out in plain text?
+func TestTLSThatIsNotUsedIsRefused(t *testing.T) {
+	for url, want := range map[string]string{
+		"mqtt://h": "tls: set, but mqtt:// does not use it; write mqtts://", "ws://h/mqtt": "tls: set, but ws:// does not use it; write wss://",
+		"mqtts://h": "", "wss://h/mqtt": "",
+	} {
+		cfg := mqtt.Config{URL: url, TLS: mqtt.TLS{CA: "ca.pem"}}
+		cfg.SetDefaults()
+		if err := cfg.Validate(); want == "" {
+			assert.NoError(t, err, url)
+		} else {
+			assert.EqualError(t, err, want)
+		}
+	}
+}
+
+func TestURLsThatAreHalfUsedAreRefused(t *testing.T) {
+	for url, want := range map[string]string{
+		"localhost:31883":  "url: no scheme; write mqtt://localhost:31883",
+		"127.0.0.1:31883":  "url: no scheme; write mqtt://127.0.0.1:31883",
+		"mqtts://h:1/mqtt": "url: mqtts uses no path; leave out what follows the port, or write ws or wss, which have one",
+		"mqtt://h/":        "", "ws://h/mqtt": "",
+	} {
+		cfg := mqtt.Config{URL: url}
+		cfg.SetDefaults()
+		if err := cfg.Validate(); want == "" {
+			assert.NoError(t, err, url)
+		} else {
+			assert.EqualError(t, err, want)
+		}
+	}
+}
+
+// Are the files of TLS read by whoever wants to know, before a session tries them for ever?
+func TestFilesOfTLSCanBeChecked(t *testing.T) {
+	one, two := certificates(t), certificates(t)
+	check := func(files mqtt.TLS) error { return mqtt.Config{TLS: files}.CheckFiles() }
+	require.NoError(t, check(one))
+	require.NoError(t, check(mqtt.TLS{}))
+	require.ErrorContains(t, check(mqtt.TLS{Cert: one.Cert, Key: two.Key}), "tls.cert: ")
+	require.ErrorContains(t, check(mqtt.TLS{CA: one.Key}), "tls.ca: no PEM certificate in "+one.Key)
+	both := check(mqtt.TLS{CA: one.Key, Cert: one.Cert, Key: two.Key})
+	require.ErrorContains(t, both, "tls.ca: ")
+	require.ErrorContains(t, both, "tls.cert: ")
+}
+
+// A plain client at a TLS listener is hung up on. Does the session say what that may be?
+func TestPlainSessionAtATLSPortIsToldOfTLS(t *testing.T) {
+	files, port := certificates(t), freePort(t)
+	startMosquitto(t, fmt.Sprintf("listener %d 127.0.0.1\ncafile %s\ncertfile %s\nkeyfile %s", port, files.CA, files.Cert, files.Key))
+	s := session(t, config(fmt.Sprintf("mqtt://127.0.0.1:%d", port), "plain"), nil)
+	eventually(t, 5*time.Second, "the suspicion", func() bool { return strings.HasSuffix(s.Report().Detail, "does this port expect TLS (mqtts)?") })
 }

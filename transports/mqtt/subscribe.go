@@ -157,7 +157,7 @@ func (s *Session) reconcile(l *link) (refused bool, err error) {
 			return false, err
 		}
 		for i, filter := range filters {
-			if codes[i] == subackFailure {
+			if codes[i] >= subackFailure {
 				denied = append(denied, filter)
 			} else {
 				have[filter] = want[filter]

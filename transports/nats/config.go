@@ -51,7 +51,7 @@ type TLS struct {
 
 // Limits of the streams that carry frames.
 type Limits struct {
-	Bytes  int64         `yaml:"bytes" weft:"size"` // of each of the two streams; default 1 GiB
+	Bytes  int64         `yaml:"bytes" weft:"size"` // of each of the two streams; default 1 GiB, and less where the embedded server's disk is small
 	Age    time.Duration `yaml:"age"`               // frames not fetched for so long are lost; default 168h
 	Frames int64         `yaml:"frames"`            // waiting for one peer; more are refused and stay with the sender. Default 1024
 }
@@ -68,7 +68,6 @@ type Embedded struct {
 // SetDefaults fills in what was left out.
 func (c *Config) SetDefaults() {
 	setDefault(&c.Prefix, "weft")
-	setDefault(&c.Limits.Bytes, 1<<30)
 	setDefault(&c.Limits.Age, 7*24*time.Hour)
 	setDefault(&c.Limits.Frames, 1024)
 	setDefault(&c.Replicas, 1)
@@ -97,7 +96,7 @@ func (c *Config) Validate() error {
 	if !validName.MatchString(c.Prefix) {
 		errs = append(errs, fmt.Errorf("prefix: %q is not a prefix; use 1 to 32 of a-z, 0-9, _ and -", c.Prefix))
 	}
-	if c.Limits.Bytes < 1<<20 {
+	if c.Limits.Bytes != 0 && c.Limits.Bytes < minBytes {
 		errs = append(errs, fmt.Errorf("limits.bytes: %d is less than 1MiB", c.Limits.Bytes))
 	}
 	if c.Limits.Age < time.Minute {

@@ -50,10 +50,11 @@ func options(c Config) ([]natsgo.Option, error) {
 		}
 		opts = append(opts, nkey)
 	case c.Creds != "":
-		if _, err := os.Stat(c.Creds); err != nil {
-			return nil, fmt.Errorf("creds: %w", err)
+		creds := natsgo.UserCredentials(c.Creds)
+		if err := tryCreds(creds); err != nil {
+			return nil, fmt.Errorf("creds: credentials file %q: %w", c.Creds, err)
 		}
-		opts = append(opts, natsgo.UserCredentials(c.Creds))
+		opts = append(opts, creds)
 	}
 	if c.TLS != (TLS{}) && c.Embedded.Listen == "" {
 		config, err := tlsConfig(c.TLS)
@@ -63,6 +64,19 @@ func options(c Config) ([]natsgo.Option, error) {
 		opts = append(opts, natsgo.Secure(config))
 	}
 	return opts, nil
+}
+
+// tryCreds reads a credentials file as the library does at each login: the login itself and the seed that signs it.
+func tryCreds(creds natsgo.Option) error {
+	var opts natsgo.Options
+	if err := creds(&opts); err != nil {
+		return err
+	}
+	if _, err := opts.UserJWT(); err != nil {
+		return err
+	}
+	_, err := opts.SignatureCB([]byte("nonce"))
+	return err
 }
 
 func reconnectDelay(attempts int) time.Duration {
@@ -88,7 +102,7 @@ func tlsConfig(files TLS) (*tls.Config, error) {
 	if files.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 		if err != nil {
-			return nil, fmt.Errorf("tls.cert, tls.key: %w", err)
+			return nil, fmt.Errorf("tls.cert: %s with the key %s: %w", files.Cert, files.Key, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -86,6 +86,17 @@ func (s *server) stop() {
 	s.WaitForShutdown()
 }
 
+// room returns how many bytes the running server will still reserve: three quarters of what its disk had free, less what is
+// reserved already.
+func (s *server) room() int64 {
+	config := s.JetStreamConfig()
+	_, reserved, err := s.JetStreamReservedResources()
+	if config == nil || err != nil {
+		return defaultBytes
+	}
+	return max(0, config.MaxStore-reserved)
+}
+
 func (s *server) url() string {
 	if s.Server == nil {
 		return ""
@@ -103,9 +114,11 @@ type serverLog struct {
 
 func (l *serverLog) Noticef(format string, v ...any) { l.log.Debug(serverLine(format, v)) }
 
-// Warnf hands a warning on, but for one that nobody can do anything about: the password is as the configuration file has it.
+// Warnf hands a warning on, but for those that nobody can do anything about: the password is as the configuration file has it,
+// and after a kill the server reads its streams instead of their index.
 func (l *serverLog) Warnf(format string, v ...any) {
-	if strings.HasPrefix(format, "Plaintext passwords detected") {
+	rebuilt := strings.HasPrefix(format, "Filestore [") && strings.Contains(format, "] Recovering ")
+	if rebuilt || strings.HasPrefix(format, "Plaintext passwords detected") {
 		l.Noticef(format, v...)
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 
@@ -29,6 +30,10 @@ func plain(err error) string {
 	switch {
 	case errors.As(err, &network):
 		return plainNetwork(network)
+	case errors.Is(err, io.EOF):
+		return "the server closed the connection"
+	case errors.Is(err, natsgo.ErrSecureConnWanted):
+		return "it speaks no TLS: write nats:// and leave tls out, or have TLS set up there"
 	case errors.Is(err, natsgo.ErrNoInfoReceived):
 		return "what answers there does not speak NATS: check host and port of the url"
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled):
@@ -71,9 +76,20 @@ func publishError(dest string, err error) error {
 	case errors.Is(err, natsgo.ErrMaxPayload), errors.Is(err, jetstream.ErrStreamMessageExceedsMaximum):
 		err = transports.Permanent(err)
 	case errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "):
-		err = fmt.Errorf("%w: %s", ErrFull, api.Description)
+		err = fmt.Errorf("%w: %s", ErrFull, plainFull(dest, api.Description))
 	}
 	return fmt.Errorf("publish to %s: %w", dest, err)
+}
+
+// plainFull says which limit a refused frame has met, from JetStream's description of it.
+func plainFull(dest, description string) string {
+	switch description {
+	case "maximum messages per subject exceeded":
+		return dest + " is away or slow: limits.frames of its frames wait in NATS"
+	case "maximum bytes exceeded":
+		return "limits.bytes of frames wait in NATS, for all peers together: one of them is away or slow"
+	}
+	return description
 }
 
 // noStream reports whether a publish failed because no stream takes its subject.

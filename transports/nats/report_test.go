@@ -88,6 +88,25 @@ func TestServerThatSpeaksNoNATSIsNamed(t *testing.T) {
 	})
 }
 
+func TestServerWithoutTLSIsToldFromOthers(t *testing.T) {
+	t.Parallel()
+	cert, _ := certificate(t)
+	log := startLogged(t, nats.Config{URL: startServer(t).ClientURL(), TLS: nats.TLS{CA: cert}})
+	eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "it speaks no TLS: write nats://") })
+}
+
+func TestServerThatHangsUpIsSaidToDoSo(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	log := startLogged(t, nats.Config{URL: server.ClientURL()})
+	eventually(t, "alice is up", func() bool { return strings.Contains(log.String(), "nats up") })
+	server.stop(t)
+	eventually(t, "the log says so", func() bool { return strings.Contains(log.String(), "the server closed the connection") })
+	if strings.Contains(log.String(), "detail=EOF") {
+		t.Error(log.String())
+	}
+}
+
 // An orderly end is no trouble with the network.
 func TestCloseIsNotLoggedAsALostConnection(t *testing.T) {
 	t.Parallel()

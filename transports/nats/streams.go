@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// maxProfiles bounds the bucket, in bytes.
-	maxProfiles = 256 << 20
+	// minBytes and defaultBytes are the least size of a stream and the one that it has where there is room.
+	minBytes, defaultBytes = 1 << 20, 1 << 30
+	// minProfiles and maxProfiles bound the bucket, which otherwise has the size of a stream.
+	minProfiles, maxProfiles = 16 << 20, 256 << 20
 	// duplicateWindow is how long the server recognises a frame that is published again. It is short because the server keeps
 	// every id in memory so long; the receiver recognises what comes later.
 	duplicateWindow = 15 * time.Second
@@ -30,6 +32,7 @@ const (
 // The feed keeps what its limits allow, whoever has read it: the oldest frames give way.
 func (t *Transport) streams() []jetstream.StreamConfig {
 	limits := t.config.Limits
+	limits.Bytes = t.streamBytes()
 	return []jetstream.StreamConfig{{
 		Name: t.names.direct, Subjects: []string{t.names.directSubject("*")}, Description: "Weft: direct frames",
 		Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true,
@@ -43,6 +46,36 @@ func (t *Transport) streams() []jetstream.StreamConfig {
 	}}
 }
 
+// streamBytes returns the size of a stream that is made now. JetStream reserves it at once: a default that the embedded server's
+// disk has no room for would keep the node from ever working.
+func (t *Transport) streamBytes() int64 {
+	switch {
+	case t.config.Limits.Bytes > 0:
+		return t.config.Limits.Bytes
+	case t.server != nil:
+		return min(max(t.server.room()/4/minBytes*minBytes, minBytes), defaultBytes)
+	}
+	return defaultBytes
+}
+
+// codeNoStorage is JetStream's refusal to reserve a stream's size.
+const codeNoStorage jetstream.ErrorCode = 10047
+
+// explain says what to do about a stream or bucket that there is no room for.
+func (t *Transport) explain(err error, bytes int64) error {
+	var api *jetstream.APIError
+	switch {
+	case !errors.As(err, &api) || api.ErrorCode != codeNoStorage:
+		return err
+	case t.server != nil:
+		return fmt.Errorf("it reserves %s, and the disk of %s has %s left for streams: set limits.bytes of this transport lower, or make room there and start again",
+			megabytes(bytes), t.config.Embedded.StoreDir, megabytes(t.server.room()))
+	}
+	return fmt.Errorf("it reserves %s, and the server has no room for it: set limits.bytes of this transport lower, or let the server's operator make room", megabytes(bytes))
+}
+
+func megabytes(n int64) string { return fmt.Sprintf("%d MiB", n>>20) }
+
 // ensureStream makes the stream if it is missing, and returns its configuration as it is. One that exists is not altered.
 func (t *Transport) ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	stream, err := js.Stream(ctx, want.Name)
@@ -51,8 +84,9 @@ func (t *Transport) ensureStream(ctx context.Context, js jetstream.JetStream, wa
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another node made it in between
 			stream, err = js.Stream(ctx, want.Name)
 		} else if err == nil {
-			t.log.Info("stream made", slog.String("stream", want.Name))
+			t.log.Info("stream made", slog.String("stream", want.Name), slog.Int64("bytes", want.MaxBytes))
 		}
+		err = t.explain(err, want.MaxBytes)
 	}
 	if err != nil {
 		return jetstream.StreamConfig{}, fmt.Errorf("stream %s: %w", want.Name, err)
@@ -68,6 +102,9 @@ func (t *Transport) noteDifferences(want, have jetstream.StreamConfig) {
 		return
 	}
 	t.noted[want.Name] = true
+	if t.config.Limits.Bytes == 0 { // what the disk had room for when it was made
+		want.MaxBytes = have.MaxBytes
+	}
 	var differences []string
 	for _, d := range []struct {
 		what       string
@@ -96,12 +133,14 @@ func (t *Transport) noteDifferences(want, have jetstream.StreamConfig) {
 func (t *Transport) ensureBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
 	bucket, err := js.KeyValue(ctx, t.names.bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		bytes := min(max(t.streamBytes(), minProfiles), maxProfiles)
 		bucket, err = js.CreateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: t.names.bucket, Description: "Weft: profiles", MaxValueSize: transports.MaxProfile, MaxBytes: maxProfiles, Replicas: t.config.Replicas,
+			Bucket: t.names.bucket, Description: "Weft: profiles", MaxValueSize: transports.MaxProfile, MaxBytes: bytes, Replicas: t.config.Replicas,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) {
 			bucket, err = js.KeyValue(ctx, t.names.bucket)
 		}
+		err = t.explain(err, bytes)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", t.names.bucket, err)

@@ -81,6 +81,8 @@ func TestFullInboxRefusesFramesAndLosesNone(t *testing.T) {
 	}
 	if err := publish(t, alice, transports.Direct("bob"), frame(4)); !errors.Is(err, nats.ErrFull) || transports.IsPermanent(err) {
 		t.Fatalf("a fourth frame of three: %v; want ErrFull, which a retry cures", err)
+	} else if !strings.Contains(err.Error(), "bob is away or slow: limits.frames") {
+		t.Errorf("%v does not name the peer and the limit", err)
 	}
 	mustPublish(t, alice, transports.Direct("carol"), frame(1)) // bob's absence is not carol's trouble
 
@@ -103,6 +105,9 @@ func TestFullStreamRefusesFrames(t *testing.T) {
 	}
 	if !errors.Is(err, nats.ErrFull) || sent < 5 {
 		t.Fatalf("after %d frames: %v; want ErrFull at the tenth or so", sent, err)
+	}
+	if !strings.Contains(err.Error(), "limits.bytes") {
+		t.Errorf("%v does not name the limit", err)
 	}
 }
 
@@ -268,4 +273,16 @@ func TestFrameHeldForLongIsNotDeliveredAgain(t *testing.T) {
 	m.Ack()
 	mustPublish(t, alice, transports.Direct("bob"), frame(2))
 	expect(t, inbox, 2)
+}
+
+// The server may hold less than the streams reserve. Is that said with what to do about it?
+func TestServerWithoutRoomIsNamed(t *testing.T) {
+	t.Parallel()
+	server := startServer(t, func(o *natsserver.Options) { o.JetStreamMaxStore = 100 << 20 })
+	alice := startNode(t, nats.Config{URL: server.ClientURL(), Node: "alice"})
+	want := "stream WEFT_DIRECT: it reserves 1024 MiB, and the server has no room for it: set limits.bytes of this transport lower"
+	eventually(t, "the report says so", func() bool { return strings.HasPrefix(alice.Report().Detail, want) })
+	bob := startNode(t, nats.Config{URL: server.ClientURL(), Node: "bob", Limits: nats.Limits{Bytes: 20 << 20}})
+	eventually(t, "bob is up", isUp(bob))
+	eventually(t, "alice finds the streams that bob has made", isUp(alice))
 }

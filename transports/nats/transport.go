@@ -126,6 +126,14 @@ func (t *Transport) Report() transports.Report { return t.status.report() }
 // MaxPayload returns the largest frame in bytes that the server and the streams take, or 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.maxPayload.Load()) }
 
+// RaisePayload says what raises MaxPayload.
+func (t *Transport) RaisePayload() string {
+	if t.server != nil {
+		return "a NATS server inside a node takes no more; for larger messages use one of your own with a larger max_payload"
+	}
+	return "raise max_payload of the NATS server, unless it is one inside a node, which takes no more, and max_msg_size of its stream if that is less"
+}
+
 // Address returns the nats:// URL of the embedded server, with the port that it got, or "" without one.
 func (t *Transport) Address() string {
 	if t.server == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -58,24 +57,36 @@ func following(t *testing.T, n *node, origins ...*node) <-chan *message.Message 
 	return feed
 }
 
-// publish publishes with a deadline. Where the network stores nothing, a frame for a peer is published only once the peer has taken
-// it, so that publish does not wait: whoever receives it finds out whether it was.
+// publish publishes with a deadline. Where Publish returns only when the recipient has taken a frame, which a test may do later, direct
+// frames are published in the background, in order; what comes of them the recipient shows.
 func (n *node) publish(t *testing.T, topic string, frames ...*message.Message) {
 	t.Helper()
-	if _, direct := transports.DirectPeer(topic); direct && !n.stores {
-		ctx, cancel := context.WithCancel(t.Context())
-		var running sync.WaitGroup
-		running.Go(func() {
-			if err := n.tryPublish(ctx, topic, frames...); transports.IsPermanent(err) {
-				t.Errorf("%s publishes to %s: %v", n.name, topic, err)
-			}
-		})
-		t.Cleanup(func() { cancel(); running.Wait() })
+	if _, direct := transports.DirectPeer(topic); direct && n.waits {
+		n.publishLater(t, topic, frames)
 		return
 	}
 	if err := n.tryPublish(t.Context(), topic, frames...); err != nil {
 		t.Fatalf("%s publishes to %s: %v", n.name, topic, err)
 	}
+}
+
+func (n *node) publishLater(t *testing.T, topic string, frames []*message.Message) {
+	ctx, cancel := context.WithCancel(t.Context())
+	before, done := n.last, make(chan struct{})
+	n.last = done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		if err := n.tryPublish(ctx, topic, frames...); transports.IsPermanent(err) {
+			t.Errorf("%s publishes to %s: %v", n.name, topic, err)
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
 }
 
 func (n *node) tryPublish(ctx context.Context, topic string, frames ...*message.Message) error {

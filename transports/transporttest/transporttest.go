@@ -14,7 +14,7 @@ import (
 
 // Features are what a transport declares about itself.
 type Features struct {
-	// Stores is set where the network keeps the frames of a receiver that is away.
+	// Stores is set where the network keeps the frames of a receiver that is away. Where it is not, Publish may wait for the receiver.
 	Stores bool
 	// Deduplicates is set where the network drops a frame that is published twice in short succession.
 	Deduplicates bool
@@ -56,12 +56,15 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 		{"ContextEndsSubscription", contextEndsSubscription, true},
 		{"ManyOriginsKeepTheirOrders", manyOriginsKeepTheirOrders, true},
 		{"DirectoryShowsLatestProfiles", directoryShowsLatestProfiles, true},
+		{"OpenDirectoryShowsLatestWishes", openDirectoryShowsLatestWishes, true},
+		{"SenderIsNamed", senderIsNamed, true},
 		{"ReportFollowsConnection", reportFollowsConnection, true},
 		{"StartsWithoutNetwork", startsWithoutNetwork, features.Restarts},
 		{"PublishWaitsForNetwork", publishWaitsForNetwork, features.Restarts},
 		{"NothingIsLostWhenNetworkRestarts", nothingIsLostWhenNetworkRestarts, features.Restarts && features.Stores},
 		{"FrameInHandSurvivesRestart", frameInHandSurvivesRestart, features.Restarts && features.Stores},
 		{"DirectorySurvivesRestart", directorySurvivesRestart, features.Restarts},
+		{"OpenDirectorySurvivesRestart", openDirectorySurvivesRestart, features.Restarts},
 	}
 	for _, test := range tests {
 		if !test.needs {
@@ -69,7 +72,7 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 		}
 		t.Run(test.name, func(t *testing.T) {
 			noLeaks(t)
-			b := &bench{network: open(t), stores: features.Stores}
+			b := &bench{network: open(t), waits: !features.Stores}
 			test.run(t, b)
 		})
 	}
@@ -89,7 +92,7 @@ func noLeaks(t *testing.T) {
 // bench is where one test's nodes are set up.
 type bench struct {
 	network Network
-	stores  bool
+	waits   bool // Publish waits for the recipient
 }
 
 // node is a started transport.
@@ -97,8 +100,9 @@ type node struct {
 	transports.Transport
 	message.Publisher
 	message.Subscriber
-	name   string
-	stores bool
+	name  string
+	waits bool          // Publish waits for the recipient
+	last  chan struct{} // closed when what was published last in the background is done
 }
 
 // Close closes the transport, once.
@@ -119,7 +123,7 @@ func (b *bench) node(t *testing.T, name string, follow ...string) *node {
 	if err := transport.Start(t.Context()); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
-	n := &node{Transport: transport, Publisher: publisher, Subscriber: subscriber, name: name, stores: b.stores}
+	n := &node{Transport: transport, Publisher: publisher, Subscriber: subscriber, name: name, waits: b.waits}
 	t.Cleanup(func() {
 		if err := n.Close(); err != nil {
 			t.Errorf("close %s: %v", name, err)

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -274,6 +275,18 @@ func TestReloadDoesNotChangeWhoTheNodeIs(t *testing.T) {
 	s, err := alice.node.status()
 	require.NoError(t, err)
 	require.Equal(t, "alice", s.Node)
+	for _, args := range [][]string{{"status", "-c", alice.node.file}, {"status", "--address", alice.node.admin}} {
+		out, err := exec.Command(weftBin, args...).CombinedOutput()
+		require.Error(t, err, "status 1: a person has to act")
+		require.Regexp(t, `problem +`+alice.node.file+` was not taken up at \S+ \S+: `+alice.node.file+`:\d+: `, string(out))
+	}
+	alice.node.reload()
+	alice.node.await(10*time.Second, func(s pipeline.Status) error {
+		if s.FileProblem != "" {
+			return errors.New(s.FileProblem)
+		}
+		return nil
+	})
 }
 
 // A route is taken out of the file while messages wait in its lane. Does the status say what its owner can do, and do they

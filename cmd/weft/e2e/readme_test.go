@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,5 +56,54 @@ func TestReadmeJoinsTwoMosquittos(t *testing.T) {
 	require.NoError(t, err)
 	for _, want := range []string{"alice.yaml: ok", "bob.yaml: ok", "doors/1 open", "doors/1 closed", "lane doors/bob", "wants doors/#"} {
 		require.Contains(t, string(printed), want)
+	}
+}
+
+// The two machines of the README are two folders here, and scp is cp. Do the nodes find each other over TLS, with the token and
+// without a warning?
+func TestReadmeJoinsTwoMachines(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("needs openssl")
+	}
+	text, err := os.ReadFile("../../../README.md")
+	require.NoError(t, err)
+	hub, dir := strings.TrimPrefix(freeAddr(t), "127.0.0.1:"), t.TempDir()
+	files, lines := map[string]string{}, map[string]string{}
+	for _, name := range []string{"alice", "bob"} {
+		block := regexp.MustCompile("(?s)```sh " + name + "\n(.*?)```").FindSubmatch(text)
+		require.NotNil(t, block, name)
+		script := strings.NewReplacer(
+			"192.0.2.10", "127.0.0.1", "4222", hub, "1883", strings.TrimPrefix(freeAddr(t), "127.0.0.1:"),
+			"scp $ALICE:hub.pem $ALICE:hub.token .", "cp ../alice/hub.pem ../alice/hub.token .",
+		).Replace(string(block[1]))
+		site := filepath.Join(dir, name)
+		require.NoError(t, os.Mkdir(site, 0o755))
+		cmd := exec.Command("bash", "-ec", `weft() { "$WEFT" "$@"; }`+"\n"+script)
+		cmd.Dir, cmd.Env = site, append(os.Environ(), "WEFT="+weftBin)
+		out, err := cmd.Output()
+		require.NoError(t, err, "%s: %s", script, out)
+		files[name], lines[name] = filepath.Join(site, name+".yaml"), strings.TrimSpace(string(out))
+	}
+	for name, other := range map[string]string{"alice": "bob", "bob": "alice"} {
+		config, err := os.ReadFile(files[name])
+		require.NoError(t, err)
+		require.Contains(t, string(config), "peers: [] ")
+		full := strings.Replace(string(config), "peers: [] ", "peers: ["+lines[other]+"] ", 1) + "admin: {listen: '" + freeAddr(t) + "'}\n"
+		require.NoError(t, os.WriteFile(files[name], []byte(full), 0o600))
+	}
+	out, err := exec.Command(weftBin, "check", files["alice"], files["bob"]).CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.NotContains(t, string(out), "warning")
+	for name, file := range files {
+		newProgram(t, filepath.Dir(file), name, weftBin, "run", "-c", file).start()
+	}
+	for name, want := range map[string]string{"alice": "wants doors/#", "bob": "wants fridges/#"} {
+		eventually(t, 20*time.Second, func() error {
+			out, _ := exec.Command(weftBin, "status", "-c", files[name]).CombinedOutput() // there is no broker: status 1
+			if !strings.Contains(string(out), want) {
+				return fmt.Errorf("%s does not say %q: %s", name, want, out)
+			}
+			return nil
+		})
 	}
 }
