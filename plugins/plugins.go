@@ -16,6 +16,7 @@ import (
 // builtIn is every type of transport that a configuration file may name: one line each.
 var builtIn = []plugin{
 	define("nats", needsKey, newNATS),
+	define("twister", !needsKey, newTwister),
 }
 
 // Whether a peer must have a key to be reached over a type of transport.

@@ -190,6 +190,15 @@ type Report struct {
 	BytesOut   uint64            `json:"bytes_out"`         // payload bytes handed to the network
 	BytesIn    uint64            `json:"bytes_in"`          // payload bytes taken from it
 	Dropped    map[string]uint64 `json:"dropped,omitempty"` // messages that it did not pass on, by reason
+	Posts      *Posts            `json:"posts,omitempty"`   // where what it may send is counted
+}
+
+// Posts is what a transport may send, where its network counts that.
+type Posts struct {
+	Used   int           `json:"used"`      // so far
+	Left   int           `json:"left"`      // now
+	Exact  bool          `json:"exact"`     // else there may be more than Left
+	Refill time.Duration `json:"refill_ns"` // how long another takes to come, on average; 0 while that is not known
 }
 
 // Reporter is a transport that accounts for itself.

@@ -20,6 +20,7 @@ import (
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/plugins"
+	"github.com/weft-relay/weft/transports"
 )
 
 func newStatus(g *globals) *cobra.Command {
@@ -156,7 +157,24 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 }
 
 func printReport(w io.Writer, what string, r pipeline.Report) {
-	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s\n", what, r.State, r.Since.Format(time.DateTime), r.Reconnects, reasons(", dropped", r.Dropped), because(r.Detail))
+	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s%s\n",
+		what, r.State, r.Since.Format(time.DateTime), r.Reconnects, posts(r.Posts), reasons(", dropped", r.Dropped), because(r.Detail))
+}
+
+// posts says what a transport may still send, where that is counted.
+func posts(p *transports.Posts) string {
+	if p == nil {
+		return ""
+	}
+	least := ""
+	if !p.Exact {
+		least = "at least "
+	}
+	text := fmt.Sprintf(", %d posts used, %s%d left", p.Used, least, p.Left)
+	if p.Refill > 0 {
+		text += ", one more every " + p.Refill.Round(time.Second).String()
+	}
+	return text
 }
 
 // shownFilters is how many of a peer's filters are printed; the JSON has all.

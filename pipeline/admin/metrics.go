@@ -19,6 +19,9 @@ var (
 	reconnects = desc("reconnects_total", "Connections made after the first.", "part")
 	wireOut    = desc("wire_out_bytes_total", "Payload bytes handed to the broker or the network.", "part")
 	wireIn     = desc("wire_in_bytes_total", "Payload bytes taken from the broker or the network.", "part")
+	postsUsed  = desc("posts_used", "What the transport has sent of what its network lets it send.", "part")
+	postsLeft  = desc("posts_left", "What the transport may send now, at least.", "part")
+	postRefill = desc("post_refill_seconds", "How long it takes until the transport may send once more, on average; 0 while that is not known.", "part")
 	dropped    = desc("dropped_messages_total", "Messages that the broker or the transport did not pass on.", "part", "reason")
 
 	taken     = desc("taken_messages_total", "Messages read from the broker.")
@@ -54,6 +57,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		count(wireIn, r.BytesIn, name)
 		for reason, n := range r.Dropped {
 			count(dropped, n, name, reason)
+		}
+		if p := r.Posts; p != nil {
+			ch <- gauge(postsUsed, float64(p.Used), name)
+			ch <- gauge(postsLeft, float64(p.Left), name)
+			ch <- gauge(postRefill, p.Refill.Seconds(), name)
 		}
 	}
 	part("broker", s.Broker)

@@ -75,15 +75,17 @@ func newest(entries []rpc.Entry, user string) (rpc.Entry, bool) {
 }
 
 // wishesIn returns the filters that stand under a field of a profile, each once, and how many things there were left out: what is no
-// text, and what exceeds a profile's size, which only a node with a code of its own hands out. One string is one filter.
+// text, and what exceeds a profile's size, which only a node with a code of its own hands out. One string is one filter. Filters is
+// nil where the field says nothing, and empty where it lists none.
 func wishesIn(value any, field string) (filters []string, dropped int) {
 	fields, ok := value.(map[string]any)
 	if !ok {
 		return nil, 1
 	}
-	list, size := []any{}, 0
+	var list []any
 	switch v := fields[field].(type) {
 	case nil:
+		return nil, 0
 	case string:
 		list = append(list, v)
 	case []any:
@@ -91,7 +93,8 @@ func wishesIn(value any, field string) (filters []string, dropped int) {
 	default:
 		return nil, 1
 	}
-	seen := map[string]bool{}
+	filters = []string{}
+	seen, size := map[string]bool{}, 0
 	for i, item := range list {
 		filter, ok := item.(string)
 		if !ok {

@@ -167,11 +167,23 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// Report says how the transport fares.
-func (t *Transport) Report() transports.Report { return t.status.report() }
+// Report says how the transport fares, and what the user may still post.
+func (t *Transport) Report() transports.Report {
+	r := t.status.report()
+	if b := t.poster.budget(); b.Height > 0 {
+		r.Posts = &transports.Posts{Used: b.Used, Left: b.Left, Exact: b.Known, Refill: b.Refill}
+	}
+	return r
+}
 
 // MaxPayload returns the largest frame in bytes.
 func (t *Transport) MaxPayload() int { return MaxPayload }
+
+// Unit implements [transports.Measured]: what a direct message carries of a frame, in bytes.
+func (t *Transport) Unit() int { return pieceSize }
+
+// Patience implements [transports.Patient]: a receipt comes when the recipient's node has run, and posts are scarce.
+func (t *Transport) Patience() time.Duration { return 0 }
 
 // enter lets a goroutine of the transport run, which Close then waits for; it calls t.running.Done at its end.
 func (t *Transport) enter() error {
@@ -290,6 +302,3 @@ func (t *Transport) subscribeInbox(ctx context.Context, out chan<- *message.Mess
 	running.Wait()
 	<-ctx.Done()
 }
-
-// Budget returns what the user may post.
-func (t *Transport) Budget() Budget { return t.poster.budget() }

@@ -82,7 +82,7 @@ func (d *directory) takeProfile(peer string, e rpc.Entry) {
 	if err := d.save(); err != nil {
 		d.log.Warn("profile of a peer is not kept", slog.Any("err", err))
 	}
-	if known && slices.Equal(filters, state.Filters) {
+	if known && slices.Equal(filters, state.Filters) && (filters == nil) == (state.Filters == nil) {
 		return
 	}
 	d.version[peer]++

@@ -12,7 +12,7 @@ import (
 )
 
 // address is one that an example file names: where to listen, or with a scheme what to connect to.
-var address = regexp.MustCompile(`(mqtt://|nats://)?(?:127\.0\.0\.1|0\.0\.0\.0):\d+`)
+var address = regexp.MustCompile(`(mqtt://|nats://|http://user:pwd@)?(?:127\.0\.0\.1|0\.0\.0\.0):\d+`)
 
 // Every example file is run as it is, but for its addresses: those of servers become the addresses of running ones, and those to
 // listen on are free ones. Does the node get ready, and stop in order?
@@ -28,12 +28,15 @@ func TestExampleFilesRun(t *testing.T) {
 			server.start()
 			text, err := os.ReadFile(path)
 			require.NoError(t, err)
+			_, daemons := flock(t, oneBox)
 			config := address.ReplaceAllStringFunc(string(text), func(found string) string {
 				switch {
 				case strings.HasPrefix(found, "mqtt://"):
 					return broker.url()
 				case strings.HasPrefix(found, "nats://"):
 					return server.url()
+				case strings.HasPrefix(found, "http://"):
+					return strings.TrimSuffix(daemons["mqtt_alice"].URL(), "/")
 				}
 				return freeAddr(t)
 			})
