@@ -59,10 +59,6 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.ProfileField, "mqtt_topics")
 	setDefault(&c.ProfilePoll, time.Minute)
 	setDefault(&c.Format, formatWeft)
-	if c.Format == formatSeed {
-		setDefault(&c.Receipts, receiptsOff)
-	}
-	setDefault(&c.Receipts, receiptsOn)
 	setDefault(&c.ReceiptDelay, 10*time.Second)
 	setDefault(&c.ResendAfter, 10*time.Minute)
 	setDefault(&c.Poll, time.Second)
@@ -77,6 +73,17 @@ func setDefault[T comparable](to *T, value T) {
 	if *to == zero {
 		*to = value
 	}
+}
+
+// receipts returns Receipts, or what stands for it where it was left out.
+func (c *Config) receipts() string {
+	switch {
+	case c.Receipts != "":
+		return c.Receipts
+	case c.Format == formatSeed:
+		return receiptsOff
+	}
+	return receiptsOn
 }
 
 // maxMargin is far beyond what any lag of a chain needs.
@@ -101,7 +108,7 @@ func (c *Config) Validate() error {
 	}{
 		{"follow", c.Follow, [2]string{followAuto, followCheck}},
 		{"format", c.Format, [2]string{formatWeft, formatSeed}},
-		{"receipts", c.Receipts, [2]string{receiptsOn, receiptsOff}},
+		{"receipts", c.receipts(), [2]string{receiptsOn, receiptsOff}},
 	} {
 		if !slices.Contains(word.want[:], word.value) {
 			errs = append(errs, fmt.Errorf("%s: %q is neither %s nor %s", word.key, word.value, word.want[0], word.want[1]))

@@ -64,7 +64,7 @@ type outPiece struct {
 
 func newOutbox(to string, c Config, st *status) *outbox {
 	return &outbox{
-		to: to, receipts: c.Receipts == receiptsOn, resend: c.ResendAfter, status: st,
+		to: to, receipts: c.receipts() == receiptsOn, resend: c.ResendAfter, status: st,
 		slots: make(chan struct{}, maxAhead), next: 1,
 	}
 }

@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -122,4 +124,37 @@ func TestNothingIsLostOrDoubledOverTwister(t *testing.T) {
 	once.requireOrder(t)
 	once.requireOnce(t)
 	t.Logf("%d messages, at QoS 1 %d of them again", q1.total()+q2.total(), atLeast.repeats())
+}
+
+// The other site runs the Python bridge that Weft began as: its filters stand in its user's profile, it posts one message a direct
+// message, in JSON, and reads the same. Do messages cross both ways?
+func TestSeedsBridgeIsUnderstoodBothWays(t *testing.T) {
+	alice, _, _, daemons := twisterPair(t, twoBoxes)
+	alice.node.config["transports"].(object)["bird"].(object)["format"] = "seed"
+	bob, err := rpc.New(rpc.Config{URL: daemons["mqtt_bob"].URL()})
+	require.NoError(t, err)
+	require.NoError(t, bob.Follow(t.Context(), "mqtt_bob", "mqtt_bob", "mqtt_alice"))
+	require.NoError(t, bob.DHTPut(t.Context(), "mqtt_bob", "profile", rpc.Single, map[string]any{"mqtt_topics": []any{"doors/#"}}, "mqtt_bob", 1))
+	alice.broker.start()
+	alice.node.start()
+	alice.node.awaitWishes("bob", "doors/#")
+	atAlice := alice.broker.sub("-t", "fridges/#", "-F", "%t %p")
+	alice.broker.pub("-t", "doors/1", "-m", "empty")
+	eventually(t, 20*time.Second, func() error {
+		lists, err := bob.DirectMessages(t.Context(), "mqtt_bob", 10, rpc.Range{User: "mqtt_alice"})
+		if err != nil || len(lists["mqtt_alice"]) == 0 {
+			return fmt.Errorf("bob has no message: %w", err)
+		}
+		var got struct {
+			Topic   string
+			Payload []byte
+			QoS     int
+		}
+		require.NoError(t, json.Unmarshal([]byte(lists["mqtt_alice"][0].Text), &got))
+		require.Equal(t, "doors/1 empty 0", fmt.Sprint(got.Topic, " ", string(got.Payload), " ", got.QoS))
+		return nil
+	})
+	_, err = bob.DirectMessage(t.Context(), "mqtt_bob", 0, "mqtt_alice", `{"topic": "fridges/1", "qos": 0, "payload": "ZnVsbA=="}`)
+	require.NoError(t, err)
+	awaitLines(t, atAlice, "fridges/1 full")
 }
