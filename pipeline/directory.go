@@ -162,27 +162,28 @@ func (d *directory) newVersion(least uint64) (uint64, error) {
 }
 
 // watch takes the profiles that are announced until ctx ends.
-func (d *directory) watch(ctx context.Context, own chan<- uint64) {
+func (d *directory) watch(ctx context.Context, own chan uint64) {
 	var found <-chan transports.Announcement
 	retry(ctx, d.log, "watching the profiles", func() (err error) {
 		found, err = d.transport.Watch(ctx)
 		return err
 	})
 	if found != nil {
-		follow(&d.board, found, func(a transports.Announcement) bool { return d.take(ctx, a, own) })
+		follow(&d.board, found, func(a transports.Announcement) bool { return d.take(a, own) })
 	}
 }
 
-func (d *directory) take(ctx context.Context, a transports.Announcement, own chan<- uint64) bool {
+func (d *directory) take(a transports.Announcement, own chan uint64) bool {
 	if p, err := profile.Open(a.Profile, d.id.Public(), d.id); err == nil && p.Node == d.node {
-		select {
-		case own <- p.Version:
-		case <-ctx.Done():
+		select { // what announce has not looked at yet is out of date, and it may be waiting for the directory to take a profile
+		case <-own:
+		default:
 		}
+		own <- p.Version // nobody else sends
 		return false
 	}
 	news, err := d.interests.take(a)
-	if unknown := d.interests.note(a.Node, err); unknown && err != nil {
+	if d.interests.note(a.Node, err) {
 		d.log.Warn("profile refused", "from", a.Node, "error", err)
 	}
 	return news

@@ -35,6 +35,7 @@ type interests struct {
 	known map[string]*profile.Profile // by the peer's name
 	seen  map[string]time.Time        // when the directory first showed what is known, or something newer, by the peer's name
 	wrong map[string]string           // what is wrong with the last announcement, by the peer's name
+	told  map[string]string           // what was wrong when the log said so last, by the peer's name
 	news  *bell                       // rung when the view changes
 }
 
@@ -99,6 +100,7 @@ func newInterests(transport string, open bool, dataDir string, id *identity.Iden
 		seen:      make(map[string]time.Time, len(peers)),
 		news:      news,
 		wrong:     make(map[string]string),
+		told:      make(map[string]string),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -183,20 +185,23 @@ func (in *interests) adopt(p *peer, prof *profile.Profile, newer, announced bool
 	return newer || first
 }
 
-// note remembers what is wrong with a peer's announcement, for its status, and reports whether that was not known.
-func (in *interests) note(node string, err error) (news bool) {
+// note remembers what is wrong with a peer's announcement, for its status, and reports whether a person is to be told: an error that
+// comes and goes is told once, until another one comes.
+func (in *interests) note(node string, err error) (tell bool) {
 	p := in.peers[node]
 	if p == nil {
 		return false
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	before := in.wrong[p.Name]
-	delete(in.wrong, p.Name)
-	if err != nil {
-		in.wrong[p.Name] = err.Error()
+	if err == nil {
+		delete(in.wrong, p.Name)
+		return false
 	}
-	return in.wrong[p.Name] != before
+	text := err.Error()
+	tell = in.told[p.Name] != text
+	in.wrong[p.Name], in.told[p.Name] = text, text
+	return tell
 }
 
 // problem returns what was noted of the peer last.

@@ -68,7 +68,7 @@ func (d *openDirectory) watch(ctx context.Context) {
 
 func (d *openDirectory) take(w transports.Wishes) bool {
 	news, err := d.interests.takeWishes(w)
-	if unknown := d.interests.note(w.Node, err); unknown && err != nil {
+	if d.interests.note(w.Node, err) {
 		d.log.Warn("not all that a peer shows is taken", "from", w.Node, "error", err)
 	}
 	return news

@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weft-relay/weft/pipeline/profile"
+	"github.com/weft-relay/weft/transports"
+)
+
+// plaza is a directory that shows what the test says. It takes what is announced unless refusal is set.
+type plaza struct {
+	refusal error
+	shown   chan transports.Announcement
+	taken   chan []byte // what was announced, as far as there is room
+}
+
+func newPlaza(refusal error) *plaza {
+	return &plaza{refusal, make(chan transports.Announcement), make(chan []byte, 100)}
+}
+
+func (p *plaza) Announce(_ context.Context, data []byte) error {
+	if p.refusal == nil {
+		p.taken <- data
+	}
+	return p.refusal
+}
+
+func (p *plaza) Watch(context.Context) (<-chan transports.Announcement, error) { return p.shown, nil }
+
+func (p *plaza) Start(context.Context) error { return nil }
+func (p *plaza) Close() error                { return nil }
+
+// show shows a profile under a name, made by the identity of the seed, that asks of alice for the filters.
+func (p *plaza) show(t *testing.T, at string, seed byte, node string, version uint64, filters ...string) {
+	t.Helper()
+	data, err := profile.Encode(testIdentity(t, seed), node, version, []profile.Entry{{Peer: testIdentity(t, 1).Public(), Filters: filters}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case p.shown <- transports.Announcement{Node: at, Profile: data}:
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody takes what the directory shows")
+	}
+}
+
+// lines is a log in memory.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), words)
+}
+
+// testDirectory is alice's, running.
+func testDirectory(t *testing.T, p *plaza) (*board, *interests, *lines) {
+	t.Helper()
+	in, log := testInterests(t, t.TempDir()), &lines{}
+	b := newDirectory(Config{Node: "alice"}, testIdentity(t, 1), p, in, slog.New(slog.NewTextHandler(log, nil)))
+	b.start()
+	t.Cleanup(b.stop)
+	t.Cleanup(func() { close(p.shown) })
+	return b, in, log
+}
+
+// The own profile cannot be announced while the directory shows an older one of it again and again. Does what a peer wants take
+// effect all the same?
+func TestPeersAreHeardWhileTheOwnProfileCannotBeAnnounced(t *testing.T) {
+	p := newPlaza(errors.New("the disk of the directory is full"))
+	_, in, _ := testDirectory(t, p)
+	for version := range uint64(5) {
+		p.show(t, "alice", 1, "alice", version)
+	}
+	p.show(t, "mqtt_bob", 2, "bob", 10, "doors/#")
+	await(t, func() bool { return len(wanting(in, "doors/1")) == 1 })
+}
+
+func TestRefusedProfileThatComesAndGoesIsLoggedOnce(t *testing.T) {
+	p := newPlaza(nil)
+	_, in, log := testDirectory(t, p)
+	for range 5 {
+		p.show(t, "mqtt_bob", 2, "bob", 10, "doors/#")
+		p.show(t, "mqtt_bob", 3, "bob", 11, "doors/#")
+	}
+	p.show(t, "mqtt_carol", 3, "carol", 1, "windows/#")
+	await(t, func() bool { return len(wanting(in, "windows/1")) == 1 })
+	if n := log.count("profile refused"); n != 1 {
+		t.Errorf("logged %d times, not once", n)
+	}
+}
