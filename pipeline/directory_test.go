@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -73,7 +74,8 @@ func (l *lines) count(words string) int {
 func testDirectory(t *testing.T, p *plaza) (*board, *interests, *lines) {
 	t.Helper()
 	in, log := testInterests(t, t.TempDir()), &lines{}
-	b := newDirectory(Config{Node: "alice"}, testIdentity(t, 1), p, in, slog.New(slog.NewTextHandler(log, nil)))
+	in.log = slog.New(slog.NewTextHandler(log, nil))
+	b := newDirectory(Config{Node: "alice"}, testIdentity(t, 1), p, in, in.log)
 	b.start()
 	t.Cleanup(b.stop)
 	t.Cleanup(func() { close(p.shown) })
@@ -102,6 +104,26 @@ func TestRefusedProfileThatComesAndGoesIsLoggedOnce(t *testing.T) {
 	p.show(t, "mqtt_carol", 3, "carol", 1, "windows/#")
 	await(t, func() bool { return len(wanting(in, "windows/1")) == 1 })
 	if n := log.count("profile refused"); n != 1 {
+		t.Errorf("logged %d times, not once", n)
+	}
+}
+
+// The disk is full when a peer announces itself. Does that take effect, is it no fault of the peer's, and is it logged once?
+func TestProfileThatCannotBeKeptIsInEffect(t *testing.T) {
+	p := newPlaza(nil)
+	_, in, log := testDirectory(t, p)
+	if err := os.RemoveAll(in.dir); err != nil {
+		t.Fatal(err)
+	}
+	for version := range uint64(3) {
+		p.show(t, "mqtt_bob", 2, "bob", version+1, "doors/#")
+	}
+	p.show(t, "mqtt_bob", 2, "bob", 10, "windows/#")
+	await(t, func() bool { return len(wanting(in, "windows/1")) == 1 })
+	if problem := in.problem("bob"); problem != "" {
+		t.Error(problem)
+	}
+	if n := log.count("cannot be kept"); n != 1 {
 		t.Errorf("logged %d times, not once", n)
 	}
 }

@@ -29,7 +29,8 @@ type interests struct {
 	peers     map[string]*peer // those that are reached over it, by their names there
 	log       *slog.Logger
 
-	view atomic.Pointer[view] // what is in effect
+	view   atomic.Pointer[view] // what is in effect
+	unkept string               // why it could not be kept the last time; who takes what the directory shows has it alone
 
 	mu    sync.Mutex
 	known map[string]*profile.Profile // by the peer's name
@@ -147,7 +148,26 @@ func (in *interests) take(a transports.Announcement) (bool, error) {
 		return news, err
 	}
 	in.log.Info("peer announced what it wants", "peer", p.Name)
-	return true, writeFile(in.path(p), a.Profile)
+	in.keep(p, a.Profile)
+	return true, nil
+}
+
+// keep keeps what a peer wants for the next start. Where that is not possible, as on a full disk, it is in effect all the same: the
+// directory shows it again then. What makes it impossible is logged once.
+func (in *interests) keep(p *peer, data []byte) {
+	err := writeFile(in.path(p), data)
+	if err == nil {
+		in.unkept = ""
+		return
+	}
+	var path *os.PathError // the name of a temporary file, another one each time
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	if why := err.Error(); why != in.unkept {
+		in.unkept = why
+		in.log.Warn("what a peer wants is in effect, but cannot be kept for the next start", "peer", p.Name, "folder", in.dir, "error", err)
+	}
 }
 
 // accept verifies a profile and remembers it if it is newer than the one known. It is news as well when the directory shows for

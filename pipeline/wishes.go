@@ -87,7 +87,8 @@ func (in *interests) takeWishes(w transports.Wishes) (news bool, err error) {
 		return news, refused
 	}
 	in.log.Info("peer shows what it wants", "peer", p.Name)
-	return news, errors.Join(refused, writeFile(in.path(p), []byte(wishesMagic+strings.Join(filters, "\x00"))))
+	in.keep(p, []byte(wishesMagic+strings.Join(filters, "\x00")))
+	return news, refused
 }
 
 // want remembers what a peer wants, see accept.
