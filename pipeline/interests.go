@@ -29,8 +29,11 @@ type interests struct {
 	peers     map[string]*peer // those that are reached over it, by their names there
 	log       *slog.Logger
 
-	view   atomic.Pointer[view] // what is in effect
-	unkept string               // why it could not be kept the last time; who takes what the directory shows has it alone
+	view atomic.Pointer[view] // what is in effect
+	// otherKey is set while what the directory shows of a peer, by its name, is not signed with the key listed for it.
+	otherKey map[string]*atomic.Bool
+
+	unkept string // why it could not be kept the last time; who takes what the directory shows has it alone
 
 	mu    sync.Mutex
 	known map[string]*profile.Profile // by the peer's name
@@ -102,6 +105,7 @@ func newInterests(transport string, open bool, dataDir string, id *identity.Iden
 		news:      news,
 		wrong:     make(map[string]string),
 		told:      make(map[string]string),
+		otherKey:  make(map[string]*atomic.Bool, len(peers)),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -111,6 +115,9 @@ func newInterests(transport string, open bool, dataDir string, id *identity.Iden
 			continue
 		}
 		in.peers[p.On(transport)] = p
+		in.otherKey[p.Name] = &atomic.Bool{}
+		listed, _ := os.ReadFile(in.otherKeyPath(p))
+		in.otherKey[p.Name].Store(len(p.Key) > 0 && string(listed) == identity.FormatKey(p.Key))
 		data, err := os.ReadFile(in.path(p))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -175,6 +182,9 @@ func (in *interests) keep(p *peer, data []byte) {
 func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news bool, err error) {
 	prof, err := profile.Open(data, p.Key, in.id)
 	if errors.Is(err, profile.ErrSignature) {
+		if announced {
+			in.noteKey(p, true)
+		}
 		return false, false, fmt.Errorf("profile of peer %s: %w, %s; if it is %[1]s that announced it, list %[1]s with what `weft id` prints there", p.Name, profile.ErrSignature, identity.FormatKey(p.Key))
 	}
 	if err != nil {
@@ -182,6 +192,9 @@ func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news b
 	}
 	if prof.Node != p.Name {
 		return false, false, fmt.Errorf("profile of peer %s: it is of a node that calls itself %q; list it by that name", p.Name, prof.Node)
+	}
+	if announced {
+		in.noteKey(p, false)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -203,6 +216,35 @@ func (in *interests) adopt(p *peer, prof *profile.Profile, newer, announced bool
 		in.seen[p.Name] = time.Now()
 	}
 	return newer || first
+}
+
+// noteKey remembers, also for the next start, whether the peer's announcement is signed with another key than the listed one: then
+// nobody may be left who can read what is sealed for it.
+func (in *interests) noteKey(p *peer, other bool) {
+	if in.otherKey[p.Name].Swap(other) == other {
+		return
+	}
+	var err error
+	if other {
+		err = writeFile(in.otherKeyPath(p), []byte(identity.FormatKey(p.Key)))
+	} else {
+		err = os.Remove(in.otherKeyPath(p))
+		in.news.ring()
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		in.log.Warn("that a peer's key has changed cannot be kept for the next start", "peer", p.Name, "error", err)
+	}
+}
+
+// otherKeyPath is where the key stands that is listed for the peer while the directory shows another one.
+func (in *interests) otherKeyPath(p *peer) string {
+	return filepath.Join(in.dir, "."+p.Name+".other-key")
+}
+
+// hasOtherKey reports whether what the directory shows of the peer last is signed with another key than the listed one.
+func (in *interests) hasOtherKey(p *peer) bool {
+	other := in.otherKey[p.Name]
+	return other != nil && other.Load()
 }
 
 // note remembers what is wrong with a peer's announcement, for its status, and reports whether a person is to be told: an error that
