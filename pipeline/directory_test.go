@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/profile"
@@ -126,4 +127,58 @@ func TestProfileThatCannotBeKeptIsInEffect(t *testing.T) {
 	if n := log.count("cannot be kept"); n != 1 {
 		t.Errorf("logged %d times, not once", n)
 	}
+}
+
+// Another process announces itself under the node's name, again and again. Is that reported, and does the node put its own profile
+// back each time? What is seen once or twice may be what the node itself was before.
+func TestRivalUnderTheSameNameIsReported(t *testing.T) {
+	for _, tt := range []struct {
+		name, words string
+		seed        byte
+	}{
+		{"with its identity", "another process runs with this node's identity", 1},
+		{"with another key", "another node announces itself as alice with another key", 7},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlaza(nil)
+				b, _, log := testDirectory(t, p)
+				first := version(t, <-p.taken)
+				p.show(t, "alice", 1, "alice", first-1) // of the last run
+				for i := range uint64(rivalTimes) {
+					if problem := b.rivals.problem("alice"); problem != "" {
+						t.Fatalf("seen %d times: %s", i, problem)
+					}
+					p.show(t, "alice", tt.seed, "alice", first+1000*(i+1))
+					synctest.Wait()
+					time.Sleep(10 * time.Second)
+				}
+				if problem := b.rivals.problem("alice"); !strings.HasPrefix(problem, tt.words) {
+					t.Errorf("reported %q", problem)
+				}
+				if n := log.count("not alone under its name"); n != 1 {
+					t.Errorf("logged %d times, not once", n)
+				}
+				for range rivalTimes {
+					if again := version(t, <-p.taken); again <= first {
+						t.Errorf("announced version %d after %d", again, first)
+					}
+				}
+				time.Sleep(rivalFor)
+				if problem := b.rivals.problem("alice"); problem != "" {
+					t.Errorf("5 minutes later: %s", problem)
+				}
+			})
+		})
+	}
+}
+
+// version returns the version of a profile of alice.
+func version(t *testing.T, data []byte) uint64 {
+	t.Helper()
+	p, err := profile.Open(data, testIdentity(t, 1).Public(), testIdentity(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Version
 }

@@ -96,6 +96,9 @@ func (n *Node) Status() Status {
 		if why := d.unannounced.Load(); why != nil {
 			s.Problems = append(s.Problems, "transport "+d.interests.transport+" does not take what this node announces, so that peers do not know what it wants: "+*why)
 		}
+		if why := d.rivals.problem(n.cfg.Node); why != "" {
+			s.Problems = append(s.Problems, "transport "+d.interests.transport+" shows that "+why)
+		}
 	}
 	for _, p := range n.cfg.Peers {
 		s.Peers = append(s.Peers, n.peerStatus(p)...)
