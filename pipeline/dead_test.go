@@ -78,3 +78,23 @@ func TestAPeerCannotFloodTheDeadLetters(t *testing.T) {
 		t.Errorf("refused %v", got)
 	}
 }
+
+// The same with what the broker alone refuses.
+func TestAPeerCannotFloodTheDeadLettersWithWhatTheBrokerRefuses(t *testing.T) {
+	broker := &wire{}
+	n := testIn(t, broker, Subscription{Filter: "#", MaxQoS: 2})
+	n.sink = &refuser{broker}
+	f := &frame.Frame{Lane: 1, Epoch: 1}
+	for i := range 2 * maxLetters {
+		f.Messages = append(f.Messages, frame.Message{Seq: uint64(i + 1), Topic: "doors/1", QoS: 1})
+	}
+	if err := n.take(nil, fromAlice(t, f)); err != nil {
+		t.Fatal(err)
+	}
+	if letters := broker.letters(t); len(letters) != maxLetters {
+		t.Errorf("%d dead letters", len(letters))
+	}
+	if got := n.refused.all(); !mapsEqual(got, map[string]uint64{refusedByBroker: 2 * maxLetters, refusedLetter: maxLetters}) {
+		t.Errorf("refused %v", got)
+	}
+}

@@ -148,7 +148,7 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 			Reason: refused.Reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
 			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
 		}
-		if err := n.dead.publish(ctx, letter); err != nil {
+		if err := n.bury(ctx, origin, letter); err != nil {
 			return err
 		}
 		n.refused.add(refusedByBroker, 1)
