@@ -167,8 +167,7 @@ func (in *interests) keep(p *peer, data []byte) {
 		in.unkept = ""
 		return
 	}
-	var path *os.PathError // the name of a temporary file, another one each time
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*os.PathError](err); ok { // its name is a temporary file's, another one each time
 		err = path.Err
 	}
 	if why := err.Error(); why != in.unkept {
