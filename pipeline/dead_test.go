@@ -3,8 +3,11 @@ package pipeline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/identity"
@@ -76,5 +79,40 @@ func TestAPeerCannotFloodTheDeadLetters(t *testing.T) {
 	}
 	if got := n.refused.all(); !mapsEqual(got, map[string]uint64{refusedTopic: 2 * maxLetters, refusedLetter: maxLetters}) {
 		t.Errorf("refused %v", got)
+	}
+}
+
+// The same with what the broker alone refuses.
+func TestAPeerCannotFloodTheDeadLettersWithWhatTheBrokerRefuses(t *testing.T) {
+	broker := &wire{}
+	n := testIn(t, broker, Subscription{Filter: "#", MaxQoS: 2})
+	n.sink = &refuser{broker}
+	f := &frame.Frame{Lane: 1, Epoch: 1}
+	for i := range 2 * maxLetters {
+		f.Messages = append(f.Messages, frame.Message{Seq: uint64(i + 1), Topic: "doors/1", QoS: 1})
+	}
+	if err := n.take(nil, fromAlice(t, f)); err != nil {
+		t.Fatal(err)
+	}
+	if letters := broker.letters(t); len(letters) != maxLetters {
+		t.Errorf("%d dead letters", len(letters))
+	}
+	if got := n.refused.all(); !mapsEqual(got, map[string]uint64{refusedByBroker: 2 * maxLetters, refusedLetter: maxLetters}) {
+		t.Errorf("refused %v", got)
+	}
+}
+
+// Whoever can publish on the network chooses what his frame says of itself. Does the log repeat no more than a name of it?
+func TestLogRepeatsLittleOfWhatAStrangerSays(t *testing.T) {
+	n, long := testIn(t, &wire{}), strings.Repeat("x", 1<<20)
+	f := &frame.Frame{Lane: 1, Epoch: 1, Messages: []frame.Message{{Seq: 1, Topic: "doors/1"}}}
+	misled, err := frame.Seal(testIdentity(t, 1), "alice", long, testPeers(t)[0].sealer, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"origin": frame.Sign(testIdentity(t, 1), long, f), "recipient": misled} {
+		if _, _, err := n.open(nil, message.NewMessage("", data)); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%s: an error of %d bytes", name, len(fmt.Sprint(err)))
+		}
 	}
 }

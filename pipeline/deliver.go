@@ -36,6 +36,7 @@ var (
 	errStranger = errors.New("the peer has not announced yet what it wants")
 	errUnseen   = errors.New("the peer's announcement has not come since the start; what it wanted before is sent, the rest waits")
 	errNoRoute  = errors.New("the peer is heard of over another transport alone, and no route carries this there; add one")
+	errOtherKey = errors.New("what the peer announced last is not signed with the key listed for it, so that it may not be able to read what is sealed with that; if it has a new key, list it with what `weft id` prints there")
 	errUnlisted = errors.New("the peer does not list this node yet; give its owner what `weft id` prints here")
 )
 
@@ -157,6 +158,9 @@ func (d *delivery) plan(batch []frame.Message) (stretch, error) {
 	var r stretch
 	for i := range batch {
 		by, err := d.way(batch[i].Topic)
+		if by != nil && by.interests.hasOtherKey(d.to) {
+			by, err = nil, errOtherKey
+		}
 		switch {
 		case err != nil && i == 0:
 			return r, err

@@ -25,6 +25,7 @@ type board struct {
 	tasks     []func(context.Context) // what runs from start to stop
 
 	unannounced atomic.Pointer[string] // why the directory does not have what we want, in plain words; nil when it has, or was not asked yet
+	rivals      rivals
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -84,6 +85,7 @@ type directory struct {
 	id        *identity.Identity
 	transport transports.Directory
 	entries   []profile.Entry
+	version   atomic.Uint64 // the highest that this process has announced, or tried to
 }
 
 func newDirectory(cfg Config, id *identity.Identity, t transports.Directory, in *interests, log *slog.Logger) *board {
@@ -116,6 +118,9 @@ func entries(cfg Config) (all []profile.Entry) {
 	return all
 }
 
+// rivalPause is how long a node waits before it announces itself again where another one does so under its name.
+const rivalPause = 5 * time.Second
+
 // announce keeps the directory's copy of our profile as it is in this process. Its version is the time, or one more than the
 // last one where the clock has gone back.
 func (d *directory) announce(ctx context.Context, own <-chan uint64) {
@@ -140,7 +145,11 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 			case found = <-own:
 			}
 		}
-		if !pause(ctx, time.Second, nil) { // somebody put back an old profile, or runs under our name
+		wait := time.Second // somebody put back an old profile, or runs under our name
+		if d.rivals.problem(d.node) != "" {
+			wait = rivalPause
+		}
+		if !pause(ctx, wait, nil) {
 			return
 		}
 	}
@@ -158,34 +167,56 @@ func (d *directory) newVersion(least uint64) (uint64, error) {
 		d.log.Warn("the version of the own profile cannot be read, the time and the directory's copy give a new one", "file", path, "error", parseErr)
 	}
 	version := max(least, last+1)
+	d.version.Store(version)
 	return version, writeFile(path, strconv.AppendUint(nil, version, 10))
 }
 
 // watch takes the profiles that are announced until ctx ends.
-func (d *directory) watch(ctx context.Context, own chan<- uint64) {
+func (d *directory) watch(ctx context.Context, own chan uint64) {
 	var found <-chan transports.Announcement
 	retry(ctx, d.log, "watching the profiles", func() (err error) {
 		found, err = d.transport.Watch(ctx)
 		return err
 	})
 	if found != nil {
-		follow(&d.board, found, func(a transports.Announcement) bool { return d.take(ctx, a, own) })
+		follow(&d.board, found, func(a transports.Announcement) bool { return d.take(a, own) })
 	}
 }
 
-func (d *directory) take(ctx context.Context, a transports.Announcement, own chan<- uint64) bool {
-	if p, err := profile.Open(a.Profile, d.id.Public(), d.id); err == nil && p.Node == d.node {
-		select {
-		case own <- p.Version:
-		case <-ctx.Done():
+func (d *directory) take(a transports.Announcement, own chan uint64) bool {
+	switch p, err := profile.Open(a.Profile, d.id.Public(), d.id); {
+	case err == nil && p.Node == d.node:
+		if announced := d.version.Load(); announced > 0 && p.Version > announced {
+			d.noteRival(true)
 		}
+		d.noteOwn(own, p.Version)
+		return false
+	case a.Node == d.node && errors.Is(err, profile.ErrSignature):
+		d.noteRival(false)
+		d.noteOwn(own, 0) // ours is not there
 		return false
 	}
 	news, err := d.interests.take(a)
-	if unknown := d.interests.note(a.Node, err); unknown && err != nil {
+	if d.interests.note(a.Node, err) {
 		d.log.Warn("profile refused", "from", a.Node, "error", err)
 	}
 	return news
+}
+
+// noteOwn tells announce which version of the own profile the directory holds. What announce has not looked at yet is out of date: it
+// may be waiting for the directory to take a profile.
+func (d *directory) noteOwn(own chan uint64, version uint64) {
+	select {
+	case <-own:
+	default:
+	}
+	own <- version // nobody else sends
+}
+
+func (d *directory) noteRival(ownKey bool) {
+	if d.rivals.see(ownKey) {
+		d.log.Warn("this node is not alone under its name", "problem", d.rivals.problem(d.node))
+	}
 }
 
 // retry calls attempt until it succeeds or ctx ends, and logs when the error changes.

@@ -148,7 +148,7 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 			Reason: refused.Reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
 			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
 		}
-		if err := n.dead.publish(ctx, letter); err != nil {
+		if err := n.bury(ctx, origin, letter); err != nil {
 			return err
 		}
 		n.refused.add(refusedByBroker, 1)
@@ -170,12 +170,12 @@ func (n *in) open(who users, msg *message.Message) (f *frame.Frame, origin strin
 	}
 	p := n.peers[e.Origin]
 	if p == nil {
-		return nil, "", fmt.Errorf("%w: it says it is from %q", frame.ErrStranger, e.Origin)
+		return nil, "", fmt.Errorf("%w: it says it is from %.64q", frame.ErrStranger, e.Origin)
 	}
 	proven := e.SignedBy(p.Key) || p == sender && len(p.Key) == 0
 	switch {
 	case e.To != "" && e.To != n.node:
-		return nil, "", fmt.Errorf("%w: from %s for %s", frame.ErrRecipient, e.Origin, e.To)
+		return nil, "", fmt.Errorf("%w: from %s for %.64q", frame.ErrRecipient, e.Origin, e.To)
 	case proven && err != nil:
 		return nil, p.Name, err
 	case proven:
@@ -304,7 +304,7 @@ func (n *in) takeBare(ctx context.Context, b *batch, who users, msg *message.Mes
 	}
 	switch {
 	case p == nil:
-		return n.refuse(ctx, msg, "", fmt.Errorf("%w: a single message from %q", frame.ErrStranger, msg.Metadata[transports.MetaFrom]))
+		return n.refuse(ctx, msg, "", fmt.Errorf("%w: a single message from %.64q", frame.ErrStranger, msg.Metadata[transports.MetaFrom]))
 	case len(p.Key) > 0:
 		err := fmt.Errorf("%w: a single message of %s, which is listed with a key and must send signed frames", frame.ErrSignature, p.Name)
 		if n.refused.add(refusedSignature, 1) {

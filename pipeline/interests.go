@@ -30,11 +30,16 @@ type interests struct {
 	log       *slog.Logger
 
 	view atomic.Pointer[view] // what is in effect
+	// otherKey is set while what the directory shows of a peer, by its name, is not signed with the key listed for it.
+	otherKey map[string]*atomic.Bool
+
+	unkept string // why it could not be kept the last time; who takes what the directory shows has it alone
 
 	mu    sync.Mutex
 	known map[string]*profile.Profile // by the peer's name
 	seen  map[string]time.Time        // when the directory first showed what is known, or something newer, by the peer's name
 	wrong map[string]string           // what is wrong with the last announcement, by the peer's name
+	told  map[string]string           // what was wrong when the log said so last, by the peer's name
 	news  *bell                       // rung when the view changes
 }
 
@@ -99,6 +104,8 @@ func newInterests(transport string, open bool, dataDir string, id *identity.Iden
 		seen:      make(map[string]time.Time, len(peers)),
 		news:      news,
 		wrong:     make(map[string]string),
+		told:      make(map[string]string),
+		otherKey:  make(map[string]*atomic.Bool, len(peers)),
 	}
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("profiles: %w", err)
@@ -108,6 +115,9 @@ func newInterests(transport string, open bool, dataDir string, id *identity.Iden
 			continue
 		}
 		in.peers[p.On(transport)] = p
+		in.otherKey[p.Name] = &atomic.Bool{}
+		listed, _ := os.ReadFile(in.otherKeyPath(p))
+		in.otherKey[p.Name].Store(len(p.Key) > 0 && string(listed) == identity.FormatKey(p.Key))
 		data, err := os.ReadFile(in.path(p))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -145,7 +155,25 @@ func (in *interests) take(a transports.Announcement) (bool, error) {
 		return news, err
 	}
 	in.log.Info("peer announced what it wants", "peer", p.Name)
-	return true, writeFile(in.path(p), a.Profile)
+	in.keep(p, a.Profile)
+	return true, nil
+}
+
+// keep keeps what a peer wants for the next start. Where that is not possible, as on a full disk, it is in effect all the same: the
+// directory shows it again then. What makes it impossible is logged once.
+func (in *interests) keep(p *peer, data []byte) {
+	err := writeFile(in.path(p), data)
+	if err == nil {
+		in.unkept = ""
+		return
+	}
+	if path, ok := errors.AsType[*os.PathError](err); ok { // its name is a temporary file's, another one each time
+		err = path.Err
+	}
+	if why := err.Error(); why != in.unkept {
+		in.unkept = why
+		in.log.Warn("what a peer wants is in effect, but cannot be kept for the next start", "peer", p.Name, "folder", in.dir, "error", err)
+	}
 }
 
 // accept verifies a profile and remembers it if it is newer than the one known. It is news as well when the directory shows for
@@ -153,6 +181,9 @@ func (in *interests) take(a transports.Announcement) (bool, error) {
 func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news bool, err error) {
 	prof, err := profile.Open(data, p.Key, in.id)
 	if errors.Is(err, profile.ErrSignature) {
+		if announced {
+			in.noteKey(p, true)
+		}
 		return false, false, fmt.Errorf("profile of peer %s: %w, %s; if it is %[1]s that announced it, list %[1]s with what `weft id` prints there", p.Name, profile.ErrSignature, identity.FormatKey(p.Key))
 	}
 	if err != nil {
@@ -160,6 +191,9 @@ func (in *interests) accept(p *peer, data []byte, announced bool) (newer, news b
 	}
 	if prof.Node != p.Name {
 		return false, false, fmt.Errorf("profile of peer %s: it is of a node that calls itself %q; list it by that name", p.Name, prof.Node)
+	}
+	if announced {
+		in.noteKey(p, false)
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -183,20 +217,52 @@ func (in *interests) adopt(p *peer, prof *profile.Profile, newer, announced bool
 	return newer || first
 }
 
-// note remembers what is wrong with a peer's announcement, for its status, and reports whether that was not known.
-func (in *interests) note(node string, err error) (news bool) {
+// noteKey remembers, also for the next start, whether the peer's announcement is signed with another key than the listed one: then
+// nobody may be left who can read what is sealed for it.
+func (in *interests) noteKey(p *peer, other bool) {
+	if in.otherKey[p.Name].Swap(other) == other {
+		return
+	}
+	var err error
+	if other {
+		err = writeFile(in.otherKeyPath(p), []byte(identity.FormatKey(p.Key)))
+	} else {
+		err = os.Remove(in.otherKeyPath(p))
+		in.news.ring()
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		in.log.Warn("that a peer's key has changed cannot be kept for the next start", "peer", p.Name, "error", err)
+	}
+}
+
+// otherKeyPath is where the key stands that is listed for the peer while the directory shows another one.
+func (in *interests) otherKeyPath(p *peer) string {
+	return filepath.Join(in.dir, "."+p.Name+".other-key")
+}
+
+// hasOtherKey reports whether what the directory shows of the peer last is signed with another key than the listed one.
+func (in *interests) hasOtherKey(p *peer) bool {
+	other := in.otherKey[p.Name]
+	return other != nil && other.Load()
+}
+
+// note remembers what is wrong with a peer's announcement, for its status, and reports whether a person is to be told: an error that
+// comes and goes is told once, until another one comes.
+func (in *interests) note(node string, err error) (tell bool) {
 	p := in.peers[node]
 	if p == nil {
 		return false
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	before := in.wrong[p.Name]
-	delete(in.wrong, p.Name)
-	if err != nil {
-		in.wrong[p.Name] = err.Error()
+	if err == nil {
+		delete(in.wrong, p.Name)
+		return false
 	}
-	return in.wrong[p.Name] != before
+	text := err.Error()
+	tell = in.told[p.Name] != text
+	in.wrong[p.Name], in.told[p.Name] = text, text
+	return tell
 }
 
 // problem returns what was noted of the peer last.
@@ -248,5 +314,12 @@ func writeFile(path string, data []byte) error {
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), path)
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path)) // the name is durable when its directory is
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

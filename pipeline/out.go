@@ -20,6 +20,13 @@ type out struct {
 	addresses *addressing
 	taken     atomic.Uint64 // messages that came from the broker
 	unwanted  atomic.Uint64 // of them, those that nobody has asked for
+	unstored  atomic.Pointer[unstored]
+}
+
+// unstored is why, and since when, what comes from the broker cannot be stored.
+type unstored struct {
+	why   string
+	since time.Time
 }
 
 // handle is the out-router's handler. It gives up only when its context ends; what the store has taken by then is
@@ -36,16 +43,27 @@ func (o *out) handle(msg *message.Message) error {
 		}
 		entries, sources = entries[stored:], sources[stored:]
 		if err == nil {
+			o.unstored.Store(nil)
 			break
 		}
 		if ctx.Err() != nil {
 			return err
 		}
+		o.noteUnstored(err)
 		o.log.Error("messages cannot be stored, the broker keeps them", "error", err)
 		wait.sleep(ctx)
 	}
 	o.taken.Add(uint64(len(runOf(msg)))) // not before: who sees it counted may rely on the disk
 	return nil
+}
+
+// noteUnstored remembers for the status what keeps messages from being stored.
+func (o *out) noteUnstored(err error) {
+	since := time.Now()
+	if before := o.unstored.Load(); before != nil {
+		since = before.since
+	}
+	o.unstored.Store(&unstored{err.Error(), since})
 }
 
 // entries addresses a run. What nobody asked for is left out.

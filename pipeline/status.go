@@ -60,6 +60,9 @@ type Outgoing struct {
 	Taken       uint64 `json:"taken"`        // messages read
 	Unwanted    uint64 `json:"unwanted"`     // of them, those that no peer has asked for
 	DeadLetters uint64 `json:"dead_letters"` // messages moved to $weft/dead
+
+	Unstored      string    `json:"unstored,omitempty"`      // why what comes from the broker cannot be stored
+	UnstoredSince time.Time `json:"unstored_since,omitzero"` // since when
 }
 
 // Incoming counts what came from the transports since the start.
@@ -79,6 +82,10 @@ func (n *Node) Status() Status {
 		Incoming:   Incoming{Delivered: n.in.delivered.Load(), Bytes: n.in.bytes.Load(), Refused: n.in.refused.all()},
 	}
 	s.addProblem("broker", s.Broker)
+	if u := n.out.unstored.Load(); u != nil {
+		s.Outgoing.Unstored, s.Outgoing.UnstoredSince = u.why, u.since
+		s.Problems = append(s.Problems, "messages from the broker cannot be stored, the broker keeps them: "+u.why+"; make room on that disk, and it goes on by itself")
+	}
 	for name, t := range n.transports {
 		if r, ok := t.(transports.Reporter); ok {
 			s.Transports[name] = r.Report()
@@ -88,6 +95,9 @@ func (n *Node) Status() Status {
 	for _, d := range n.boards {
 		if why := d.unannounced.Load(); why != nil {
 			s.Problems = append(s.Problems, "transport "+d.interests.transport+" does not take what this node announces, so that peers do not know what it wants: "+*why)
+		}
+		if why := d.rivals.problem(n.cfg.Node); why != "" {
+			s.Problems = append(s.Problems, "transport "+d.interests.transport+" shows that "+why)
 		}
 	}
 	for _, p := range n.cfg.Peers {

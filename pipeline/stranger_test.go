@@ -136,3 +136,44 @@ func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
 		t.Errorf("sent %q, not doors/1", got)
 	}
 }
+
+// bob announces himself with a new key, which alice's owner has not listed yet. Is what she has for him kept, also over a restart of
+// her node, until a profile by the listed key is seen again?
+func TestNothingIsSealedWithAKeyThatThePeerHasNoMore(t *testing.T) {
+	network, dir := &wire{}, t.TempDir()
+	d, store := testDelivery(t, network, &wire{}, 0)
+	d.route.interests = testInterests(t, dir)
+	if _, err := announce(t, d.route.interests, 2, "bob", 1, "doors/#"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := announce(t, d.route.interests, 7, "bob", 2, "doors/#"); err == nil {
+		t.Fatal("a profile by another key was taken")
+	}
+	queue(t, store, d.lane, "doors/1")
+	frames := testFrames(t, d)
+	held := func() {
+		t.Helper()
+		msg := receive(t, frames)
+		if err := d.handle(msg); !errors.Is(err, errOtherKey) {
+			t.Fatalf("error %v", err)
+		}
+		msg.Nack()
+	}
+	held()
+	d.route.interests = testInterests(t, dir) // it starts again, and has the profile that it kept
+	held()
+	if _, err := announce(t, d.route.interests, 2, "bob", 1, "doors/#"); err != nil {
+		t.Fatal(err)
+	}
+	msg := receive(t, frames)
+	if err := d.handle(msg); err != nil {
+		t.Fatal(err)
+	}
+	msg.Ack()
+	if got := network.opened(t); !slices.Equal(got, []string{"doors/1"}) {
+		t.Errorf("sent %q, not doors/1", got)
+	}
+	if testInterests(t, dir).hasOtherKey(d.to) {
+		t.Error("it is remembered although the listed key was seen")
+	}
+}

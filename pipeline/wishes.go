@@ -68,7 +68,7 @@ func (d *openDirectory) watch(ctx context.Context) {
 
 func (d *openDirectory) take(w transports.Wishes) bool {
 	news, err := d.interests.takeWishes(w)
-	if unknown := d.interests.note(w.Node, err); unknown && err != nil {
+	if d.interests.note(w.Node, err) {
 		d.log.Warn("not all that a peer shows is taken", "from", w.Node, "error", err)
 	}
 	return news
@@ -87,7 +87,8 @@ func (in *interests) takeWishes(w transports.Wishes) (news bool, err error) {
 		return news, refused
 	}
 	in.log.Info("peer shows what it wants", "peer", p.Name)
-	return news, errors.Join(refused, writeFile(in.path(p), []byte(wishesMagic+strings.Join(filters, "\x00"))))
+	in.keep(p, []byte(wishesMagic+strings.Join(filters, "\x00")))
+	return news, refused
 }
 
 // want remembers what a peer wants, see accept.

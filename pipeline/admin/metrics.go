@@ -25,6 +25,7 @@ var (
 	dropped    = desc("dropped_messages_total", "Messages that the broker or the transport did not pass on.", "part", "reason")
 
 	taken     = desc("taken_messages_total", "Messages read from the broker.")
+	storing   = desc("storing", "0 while what comes from the broker cannot be stored.")
 	unwanted  = desc("unwanted_messages_total", "Of them, messages that no peer has asked for.")
 	dead      = desc("dead_letters_total", "Messages moved to $weft/dead.")
 	delivered = desc("delivered_messages_total", "Messages from peers that the broker has taken.")
@@ -69,6 +70,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		part(name, r)
 	}
 	count(taken, s.Outgoing.Taken)
+	ch <- gauge(storing, boolean(s.Outgoing.Unstored == ""))
 	count(unwanted, s.Outgoing.Unwanted)
 	count(dead, s.Outgoing.DeadLetters)
 	count(delivered, s.Incoming.Delivered)

@@ -2,6 +2,7 @@ package lanes_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -235,7 +236,7 @@ func TestDamageAnywhereCostsOnlyWhatItHits(t *testing.T) {
 						require.LessOrEqual(t, lost, 3+n/50, "at %d of %d", at, length)
 					}
 					if lost > 0 && kind != "truncated" && kind != "cut out" {
-						require.Contains(t, said.String(), "journal damaged")
+						require.Regexp(t, "journal damaged|unfinished record at the end", said.String())
 					}
 				}
 				sealed := s.Lane("c", lanes.Limits{})
@@ -244,6 +245,41 @@ func TestDamageAnywhereCostsOnlyWhatItHits(t *testing.T) {
 				require.Equal(t, fresh, take(t, sealed, 3))
 				require.NoError(t, s.Close())
 			}
+		})
+	}
+}
+
+// A process was killed while it wrote, or before it had written the first byte of a segment. Does the store say so once, as what it is?
+func TestWhatAKillLeavesAtTheEndIsNoDamageAndSaidOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name, words string
+		leave       func(last string) error
+	}{
+		{"a torn record and room", "an unfinished record at the end was dropped", func(last string) error {
+			file, err := os.ReadFile(last)
+			file = append(bytes.TrimRight(file, "\x00"), 0xE5, 0x57)
+			return errors.Join(err, os.WriteFile(last, append(file, make([]byte, 50)...), 0o600))
+		}},
+		{"an empty segment", "nothing was in it", func(last string) error {
+			return os.WriteFile(last[:len(last)-len("1.seg")]+"2.seg", nil, 0o600)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir, lanes.Options{})
+			sent := put(t, s, 0, 10, 1, s.Lane("a", lanes.Limits{}))
+			require.NoError(t, s.Close())
+			paths := segments(t, dir)
+			require.NoError(t, tt.leave(paths[len(paths)-1]))
+			var said strings.Builder
+			for range 3 {
+				s, err := lanes.Open(dir, lanes.Options{}, slog.New(slog.NewTextHandler(&said, nil)))
+				require.NoError(t, err)
+				require.Len(t, drain(t, s.Lane("a", lanes.Limits{})), len(sent))
+				require.NoError(t, s.Close())
+			}
+			require.NotContains(t, said.String(), "level=WARN")
+			require.Equal(t, 1, strings.Count(said.String(), tt.words), said.String())
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package lanes
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,7 +22,9 @@ type recovery struct {
 	replay     replay
 	maxSeq     uint64
 	maxEpoch   uint64
+	last       uint64          // number of the last segment
 	lost       int64           // damaged bytes
+	torn       int64           // of them, those that a process left unfinished when it ended
 	headers    int             // whole ones
 	seen       map[uint64]bool // lanes that messages are due in
 	block      *block
@@ -39,6 +42,9 @@ func (s *Store) recover() error {
 	}
 	r := &recovery{s: s, seen: map[uint64]bool{}, started: time.Now(), told: time.Now()}
 	r.replay = replay{s: s, removed: map[uint64]bool{}}
+	if n := len(numbers); n > 0 {
+		r.last = numbers[n-1]
+	}
 	for i := 0; i < len(numbers); i++ {
 		h, err := r.segment(numbers[i])
 		if err != nil {
@@ -129,7 +135,10 @@ func (r *recovery) segment(number uint64) (header, error) {
 	h, version, ok := parseHeader(b)
 	start := 0
 	switch {
-	case len(b) == 0: // a crash came before its first byte, or somebody has emptied it
+	case len(b) == 0 && number == r.last: // the process ended before the first byte
+		r.s.log.Info("a segment is empty, as a full disk or a kill leaves it: nothing was in it", "segment", path)
+		return header{}, os.Remove(path)
+	case len(b) == 0: // somebody has emptied it
 		r.s.log.Warn("journal damaged: a segment is empty, what was in it is lost", "segment", path)
 	case ok && version != formatVersion:
 		return h, fmt.Errorf("journal %s has format %d, this version of weft reads %d", path, version, formatVersion)
@@ -145,7 +154,7 @@ func (r *recovery) segment(number uint64) (header, error) {
 	scan(b[start:], seedOf(number), func(off int, t recordType, body []byte) {
 		r.record(seg, int64(start+off), t, body)
 	}, func(from, to int) {
-		r.damaged(seg, b[start+from:start+to], start+from)
+		r.damaged(seg, b[start+from:start+to], start+from, start+to == len(b))
 	})
 	r.replay.endSegment()
 	return h, nil
@@ -202,19 +211,33 @@ func (r *recovery) nameless() {
 	}
 }
 
-// damaged sets a run of bytes aside that are no records.
-func (r *recovery) damaged(seg *segment, b []byte, off int) {
+// damaged sets a run of bytes aside that are no records. Behind the last batch of a segment stands the record of its room, so that a run
+// up to the end is what a process was writing when it was killed: the last segment's is no damage, and known when it is found again.
+func (r *recovery) damaged(seg *segment, b []byte, off int, toEnd bool) {
 	r.replay.damage()
-	r.lost += int64(len(b))
+	size := int64(len(b))
+	r.lost += size
 	name := fmt.Sprintf("%016x-%08x", seg.number, off)
 	dir := filepath.Join(r.s.dir, "damaged")
-	err := setAside(dir, name, b)
-	if err != nil {
-		r.s.log.Warn("journal damaged, and the bytes could not be set aside", "segment", seg.path, "offset", off, "bytes", len(b), "error", err)
-		return
+	place := []any{"segment", seg.path, "offset", off, "bytes", len(b)}
+	if toEnd {
+		content := bytes.TrimRight(b, "\x00") // room that was written ahead
+		if before, err := os.ReadFile(filepath.Join(dir, name)); err == nil && bytes.Equal(before, content) {
+			r.torn += size
+			return
+		}
+		b = content
 	}
-	r.s.log.Warn("journal damaged; the bytes are set aside and the rest is used",
-		"segment", seg.path, "offset", off, "bytes", len(b), "copy", filepath.Join(dir, name))
+	err := setAside(dir, name, b)
+	switch {
+	case err != nil:
+		r.s.log.Warn("journal damaged, and the bytes could not be set aside", append(place, "error", err)...)
+	case toEnd && seg.number == r.last:
+		r.torn += size
+		r.s.log.Info("an unfinished record at the end was dropped, as after a kill", append(place, "copy", filepath.Join(dir, name))...)
+	default:
+		r.s.log.Warn("journal damaged; the bytes are set aside and the rest is used", append(place, "copy", filepath.Join(dir, name))...)
+	}
 }
 
 func setAside(dir, name string, b []byte) error {
@@ -284,8 +307,8 @@ func (r *recovery) report(segments int) {
 	for _, l := range r.s.lanes {
 		queued += l.durable.unread
 	}
-	if r.lost > 0 || r.unroutable > 0 {
-		r.s.log.Warn("journal was damaged", "bytes", r.lost, "messages_without_lanes", r.unroutable)
+	if r.lost > r.torn || r.unroutable > 0 {
+		r.s.log.Warn("journal was damaged", "bytes", r.lost-r.torn, "messages_without_lanes", r.unroutable)
 	}
 	r.s.log.Info("journal opened", "segments", segments, "lanes", len(r.s.byID), "queued", queued,
 		"boot", r.s.boot, "took", time.Since(r.started).Round(time.Millisecond))

@@ -84,7 +84,7 @@ func TestStartFailsWhenTheJournalCannotBeRead(t *testing.T) {
 
 	var restore func()
 	log := slog.New(onRecord{slog.DiscardHandler, func(r slog.Record) {
-		if strings.HasPrefix(r.Message, "journal damaged; ") { // after the first of the two times that it is read
+		if strings.HasPrefix(r.Message, "an unfinished record at the end ") { // after the first of the two times that it is read
 			restore = hide(t, path)
 		}
 	}})

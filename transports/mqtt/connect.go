@@ -42,6 +42,7 @@ func (s *Session) run() {
 		if bit.refused != refused {
 			l, present, err = s.connect(&bit)
 		}
+		testing := false
 		if err == nil {
 			clear(said)
 			began := time.Now()
@@ -49,6 +50,7 @@ func (s *Session) run() {
 			if time.Since(began) > s.cfg.ReconnectMax || s.out.suspects() {
 				pause = s.cfg.ReconnectMin
 			}
+			testing = s.out.testing()
 		}
 		if s.ctx.Err() != nil {
 			return
@@ -62,6 +64,9 @@ func (s *Session) run() {
 		s.setState(transports.Connecting, err.Error())
 		if said.due(err, time.Now()) {
 			s.log.Warn("no broker connection", "url", s.cfg.address(), "error", err)
+		}
+		if testing {
+			continue
 		}
 		select {
 		case <-time.After(pause/2 + rand.N(pause/2+1)):
@@ -200,7 +205,7 @@ func (s *Session) serve(l *link, present, guard bool) error {
 	l.fail(errLinkClosed)
 	<-readerDone
 	<-l.flushed
-	if f := s.out.disconnected(l); f != nil {
+	for _, f := range s.out.disconnected(l) {
 		s.givenUp(f)
 	}
 	s.detach(l)

@@ -54,6 +54,7 @@ type outgoing struct {
 	bytes       int
 	lastID      uint16
 	suspicion   suspicion
+	hated       atomic.Pointer[kind] // what the broker hangs up on, as far as it is known; stored with mu held
 
 	theirs atomic.Uint32 // the last identifier that the broker gave
 	lost   atomic.Uint64 // QoS 0 messages that no link took
@@ -191,8 +192,8 @@ func (o *outgoing) renew(f *flight) {
 	}
 }
 
-// disconnected ends the use of l. It returns the message that is given up because the broker hangs up on it, or nil.
-func (o *outgoing) disconnected(l *link) *flight {
+// disconnected ends the use of l. It returns the messages that are given up because the broker hangs up on them.
+func (o *outgoing) disconnected(l *link) []*flight {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.link == l {

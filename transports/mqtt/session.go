@@ -136,7 +136,7 @@ func (s *Session) StopWaiting() { s.out.stopWaiting() }
 //
 // An error marked by [transports.Permanent] (a topic that is no topic name, a packet too large) stops the call before the
 // message it is about; the messages before it are published. A [transports.Refused] is otherwise: it names the messages
-// that the broker hung up on again and again, and all others are published.
+// that the broker hung up on again and again, or is known to hang up on, and all others are published.
 func (s *Session) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) == 0 {
 		return nil
@@ -165,6 +165,9 @@ func (s *Session) write(ctx context.Context, topic string, msgs []*message.Messa
 		p, err := s.marshal.Marshal(to, msg)
 		if err != nil {
 			return fmt.Errorf("publish %q: %w", to, err)
+		}
+		if s.out.refuses(p.Topic, msg.UUID, answers) {
+			continue
 		}
 		if s.echo.on.Load() && s.in.wants(p.Topic) {
 			s.echo.published(p)

@@ -51,6 +51,39 @@ func TestMessageThatTheBrokerHangsUpOnIsGivenUpAlone(t *testing.T) {
 	}
 }
 
+// A client publishes many topics that Mosquitto hangs up on. Do they cost the connections that it takes to find out about the first
+// one alone, and does everything else arrive? What has another reason says nothing about others.
+func TestBrokerIsTriedWithOneMessageOfAKindAlone(t *testing.T) {
+	for name, topic := range map[string]string{"levels": strings.Repeat("x/", 220), "control": "x/\x01/"} {
+		t.Run(name, func(t *testing.T) {
+			broker := startMosquitto(t)
+			receiver := session(t, config(broker.url(), "receiver"), nil)
+			ch, err := receiver.Subscribe(t.Context(), "good/#")
+			require.NoError(t, err)
+			got := collect(ch)
+			sender := session(t, config(broker.url(), "sender"), nil)
+			require.NoError(t, sender.Publish("", raw("good", "before", 1)))
+			for round := range 2 {
+				var batch []*message.Message
+				var bad []string
+				for i := range 20 {
+					m := raw(topic+strings.Repeat("y/", i), "bad", byte(1+i%2))
+					m.UUID = fmt.Sprint(round, "-", i)
+					bad, batch = append(bad, m.UUID), append(batch, m)
+				}
+				deepest := "good" + strings.Repeat("/x", 150)
+				batch = append(batch, raw(deepest, fmt.Sprint(round), 1))
+				var refused *transports.Refused
+				require.ErrorAs(t, sender.Publish("", batch...), &refused)
+				require.ElementsMatch(t, bad, refused.UUIDs)
+				eventually(t, 10*time.Second, "what is behind them arrives", func() bool { return slices.Contains(got.payloads(), fmt.Sprint(round)) })
+				require.EqualValues(t, 6, sender.Report().Reconnects)
+			}
+			require.EqualValues(t, 40, sender.Counters().Refused)
+		})
+	}
+}
+
 // firsts returns the payloads without repeats, in the order in which each came first.
 func firsts(payloads []string) (first []string) {
 	for _, p := range payloads {

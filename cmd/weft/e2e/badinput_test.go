@@ -58,12 +58,43 @@ func TestBrokerThatIsAwayOrRefusesIsReportedAndTriedAgain(t *testing.T) {
 // The disk is full. Does the broker keep what the node cannot, does the node go on and say what is wrong, and is nothing lost
 // when there is room again?
 func TestFullDiskLosesNothing(t *testing.T) {
+	m, alice, r, l := fullDisk(t)
+	code, _, err := alice.node.get("/healthz")
+	require.NoError(t, err)
+	require.Equal(t, 200, code)
+	code, body, err := alice.node.get("/readyz")
+	require.NoError(t, err)
+	require.Equal(t, 503, code)
+	require.Regexp(t, "messages from the broker cannot be stored, the broker keeps them: .*; make room on that disk, and it goes on by itself", body)
+	_, body, err = alice.node.get("/metrics")
+	require.NoError(t, err)
+	require.Contains(t, body, "\nweft_storing 0\n")
+	m.nats.start()
+	limit(t, alice.node, unix.RLIM_INFINITY)
+	r.awaitAll(t, l, 60*time.Second)
+	r.requireOrder(t)
+	alice.node.awaitReady()
+}
+
+// The same, and the node is killed while the disk is full: has it told its broker of no message that it had it, before it had?
+func TestFullDiskAndAKillLoseNothing(t *testing.T) {
+	m, alice, r, l := fullDisk(t)
+	alice.node.kill()
+	m.nats.start()
+	alice.node.start()
+	r.awaitAll(t, l, 60*time.Second)
+	r.requireOrder(t)
+}
+
+// fullDisk publishes more than the disk of alice holds, while the network is down so that it has to be kept.
+func fullDisk(t *testing.T) (m *mesh, alice *site, r *record, l *load) {
+	t.Helper()
 	m, alice, bob := pair(t)
 	m.start()
-	r := newRecord(t, bob.broker.addr, "#", 1)
-	m.nats.kill() // so that the journal has to grow
+	r = newRecord(t, bob.broker.addr, "#", 1)
+	m.nats.kill()
 	limit(t, alice.node, largest(t, alice.node)+64<<10)
-	l := newLoad(t, alice.broker.addr, "q1", 1)
+	l = newLoad(t, alice.broker.addr, "q1", 1)
 	l.pad = strings.Repeat("x", 1000)
 	require.NoError(t, l.publish(t.Context(), 1000))
 	eventually(t, 20*time.Second, func() error {
@@ -72,13 +103,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	code, _, err := alice.node.get("/healthz")
-	require.NoError(t, err)
-	require.Equal(t, 200, code)
-	m.nats.start()
-	limit(t, alice.node, unix.RLIM_INFINITY)
-	r.awaitAll(t, l, 60*time.Second)
-	r.requireOrder(t)
+	return m, alice, r, l
 }
 
 // limit bounds the size of every file that the running node writes. Beyond it a write fails as it does on a full disk.
