@@ -40,7 +40,7 @@ func TestOwnSessionCannotBeTakenOver(t *testing.T) {
 	dir := t.TempDir()
 	b := startBroker(t, mqtt.BrokerConfig{DataDir: dir})
 	own := session(t, config(b.URL(), "weft-alice"), nil)
-	got := subscribe(t, own, "doors/#")
+	subscribe(t, own, "doors/#")
 	_, code := dialWire(t, b.Addr(), 4, "weft-alice", "anybody", nil)
 	require.EqualValues(t, 2, code)
 	require.NoError(t, own.Close())
@@ -49,7 +49,7 @@ func TestOwnSessionCannotBeTakenOver(t *testing.T) {
 	b = startBroker(t, mqtt.BrokerConfig{DataDir: dir}) // as another process
 	_, code = dialWire(t, b.Addr(), 4, "weft-alice", "anybody", nil)
 	require.EqualValues(t, 2, code)
-	got = subscribe(t, session(t, config(b.URL(), "weft-alice"), nil), "doors/#")
+	got := subscribe(t, session(t, config(b.URL(), "weft-alice"), nil), "doors/#")
 	require.NoError(t, session(t, config(b.URL(), "sender"), nil).Publish("", raw("doors/1", "open", 1)))
 	eventually(t, 5*time.Second, "the message", func() bool { return got.len() == 1 })
 }
@@ -103,7 +103,7 @@ func TestExpiredSessionLeavesNothing(t *testing.T) {
 	})
 	require.NoError(t, own.Close())
 	require.NoError(t, b.Close())
-	b = startBroker(t, mqtt.BrokerConfig{DataDir: dir})
+	startBroker(t, mqtt.BrokerConfig{DataDir: dir})
 	file, err := os.ReadFile(filepath.Join(dir, "broker.log"))
 	require.NoError(t, err)
 	require.NotContains(t, string(file), "brief")
