@@ -20,7 +20,6 @@ import (
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/plugins"
-	"github.com/weft-relay/weft/transports"
 )
 
 func newStatus(g *globals) *cobra.Command {
@@ -158,11 +157,12 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 
 func printReport(w io.Writer, what string, r pipeline.Report) {
 	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s%s\n",
-		what, r.State, r.Since.Format(time.DateTime), r.Reconnects, posts(r.Posts), reasons(", dropped", r.Dropped), because(r.Detail))
+		what, r.State, r.Since.Format(time.DateTime), r.Reconnects, posts(r), reasons(", dropped", r.Dropped), because(r.Detail))
 }
 
 // posts says what a transport may still send, where that is counted.
-func posts(p *transports.Posts) string {
+func posts(r pipeline.Report) string {
+	p := r.Posts
 	if p == nil {
 		return ""
 	}
