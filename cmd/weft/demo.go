@@ -25,14 +25,16 @@ import (
 
 func newDemo() *cobra.Command {
 	var duration time.Duration
+	var over string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show two sites talking, on this machine and with nothing installed",
 		Long: `Demo runs two sites in one process: alice and bob, each with a built-in broker and a relay, joined by a NATS server
-embedded in alice's. Sensors publish at both; you see what crosses and the lanes it crosses in, and get three commands
+embedded in alice's, or with --over twister by a simulated Twister network. Sensors publish at both; you see what crosses and the lanes it crosses in, and get three commands
 to try from other terminals. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
-  weft demo --duration 10s   for ten seconds`,
+  weft demo --duration 10s   for ten seconds
+  weft demo --over twister   over a simulated Twister network, with daemons as slow as real ones`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -41,9 +43,10 @@ to try from other terminals. It uses free ports of the loopback interface and a 
 				ctx, cancel = context.WithTimeout(ctx, duration)
 				defer cancel()
 			}
-			return runDemo(ctx, cmd.OutOrStdout())
+			return runDemo(ctx, over, cmd.OutOrStdout())
 		},
 	}
+	cmd.Flags().StringVar(&over, "over", "nats", "`network` between the sites: nats or twister")
 	cmd.Flags().DurationVar(&duration, "duration", 0, "stop after this time, such as 30s; 0 runs until Ctrl-C")
 	return cmd
 }
@@ -67,21 +70,60 @@ peers:
   - {name: {{.Peer}}, key: "{{.PeerKey}}"}
 subscribe: {{.Subscribe}}
 transports:
-  hub: {type: nats, limits: {bytes: 64MiB}, {{.Hub}}}
+  hub: {{.Hub}}
 routes:
   - {name: readings, match: ["sensors/#", "doors/#", "fridges/#", "hello/#"], to: hub, qos: 2}
   - {name: alarms, match: ["alarms/#"], to: hub, mode: broadcast}
 admin: {listen: "{{.Admin}}"}
 `))
 
-func runDemo(ctx context.Context, out io.Writer) (err error) {
+// demoNetwork is what joins the sites.
+type demoNetwork struct {
+	title string
+	hubs  [2]string // the transport of each site, as in its file
+	close func()
+}
+
+// newDemoNetwork readies the network of that name.
+func newDemoNetwork(over string) (demoNetwork, error) {
+	switch over {
+	case "nats":
+		address, err := freeAddress()
+		return demoNetwork{
+			title: "a NATS server embedded in alice's node",
+			hubs: [2]string{
+				`{type: nats, limits: {bytes: 64MiB}, embedded: {listen: "` + address + `"}}`,
+				`{type: nats, limits: {bytes: 64MiB}, url: "nats://` + address + `"}`,
+			},
+			close: func() {},
+		}, err
+	case "twister":
+		simulation, err := plugins.SimulateTwister("alice", "bob")
+		if err != nil {
+			return demoNetwork{}, err
+		}
+		n := demoNetwork{title: "a SIMULATED Twister network (daemons inside this process, none of the real ones)", close: simulation.Close}
+		for i, user := range []string{"alice", "bob"} {
+			n.hubs[i] = fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 300ms}", simulation.URL(user), user)
+		}
+		return n, nil
+	}
+	return demoNetwork{}, usageError{fmt.Errorf("--over: %q is neither nats nor twister", over)}
+}
+
+func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
+	network, err := newDemoNetwork(over)
+	if err != nil {
+		return err
+	}
+	defer network.close()
 	dir, err := os.MkdirTemp("", "weft-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Fprintln(out, "Starting two sites, alice and bob, with built-in brokers and a NATS server embedded in alice's node.")
-	sites, err := newDemoSites(dir)
+	fmt.Fprintf(out, "Starting two sites, alice and bob, with built-in brokers and %s.\n", network.title)
+	sites, err := newDemoSites(dir, network.hubs)
 	if err != nil {
 		return err
 	}
@@ -106,8 +148,8 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 }
 
 // newDemoSites writes both configurations and builds the nodes.
-func newDemoSites(dir string) ([]*demoSite, error) {
-	var ports [5]string // two brokers, two admin services and the NATS server
+func newDemoSites(dir string, hubs [2]string) ([]*demoSite, error) {
+	var ports [4]string // two brokers and two admin services
 	for i := range ports {
 		port, err := freeAddress()
 		if err != nil {
@@ -115,7 +157,6 @@ func newDemoSites(dir string) ([]*demoSite, error) {
 		}
 		ports[i] = port
 	}
-	hubs := []string{`embedded: {listen: "` + ports[4] + `"}`, `url: "nats://` + ports[4] + `"`}
 	wants := []string{`["fridges/#", "alarms/#", "hello/#"]`, `["sensors/#", "doors/#", "alarms/#", "hello/#"]`}
 	sites := []*demoSite{{name: "alice"}, {name: "bob"}}
 	var keys [2]string

@@ -14,11 +14,17 @@ import (
 
 // What the demo prints to try from another terminal does what it says, messages cross in both directions, and nothing is left.
 func TestDemoShowsTwoSitesAndLeavesNothingBehind(t *testing.T) {
+	for _, over := range []string{"nats", "twister"} {
+		t.Run(over, func(t *testing.T) { demoShowsTwoSites(t, over) })
+	}
+}
+
+func demoShowsTwoSites(t *testing.T, over string) {
 	dir := t.TempDir()
 	tmp := filepath.Join(dir, "tmp")
 	require.NoError(t, os.Mkdir(tmp, 0o700))
 	t.Setenv("TMPDIR", tmp)
-	demo := newProgram(t, dir, "demo", weftBin, "demo")
+	demo := newProgram(t, dir, "demo", weftBin, "demo", "--over", over)
 	demo.start()
 	printed := regexp.MustCompile(`(?m)^  \S+weft (sub|pub) --url (mqtt://\S+) -t (\S+) `)
 	var commands [][]string
