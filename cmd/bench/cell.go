@@ -47,6 +47,7 @@ type result struct {
 	perSecond                   float64
 	p50, p99                    time.Duration
 	processes                   []usage
+	posts                       map[string]int // while measured, by node; empty where the network counts none
 	lost, duplicates, reordered int
 }
 
@@ -125,6 +126,9 @@ func (c cell) observe(ctx context.Context, s *site, l *load, p plan, sender <-ch
 	if err != nil {
 		return err
 	}
+	if r.posts, err = s.posts(ctx); err != nil {
+		return err
+	}
 	began, arrived := time.Now(), l.arrived.Load()
 	l.measuring.Store(true)
 	if err := l.pause(ctx, p.duration, sender); err != nil {
@@ -133,6 +137,14 @@ func (c cell) observe(ctx context.Context, s *site, l *load, p plan, sender <-ch
 	l.measuring.Store(false)
 	r.arrived = int(l.arrived.Load() - arrived)
 	r.perSecond = float64(r.arrived) / time.Since(began).Seconds()
+	posts, err := s.posts(ctx)
+	if err != nil {
+		return err
+	}
+	for name := range posts {
+		posts[name] -= r.posts[name]
+	}
+	r.posts = posts
 	r.processes, err = s.cpu()
 	for i := range before {
 		r.processes[i].cpu -= before[i].cpu

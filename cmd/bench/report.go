@@ -33,6 +33,7 @@ func tables(results []result) string {
 		}
 		fmt.Fprintf(&b, "\n### %s, %d-byte JSON\n\n", load, first.size)
 		table(&b, results[:n])
+		postsTable(&b, results[:n])
 		results = results[n:]
 	}
 	return b.String()

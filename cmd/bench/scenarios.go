@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/weft-relay/weft/plugins"
 )
 
 // scenario is one way from a publisher to a subscriber. A new one is a function and a line in scenarios.
@@ -27,6 +29,8 @@ var scenarios = []scenario{
 	{name: "mosquitto", start: oneMosquitto},
 	{name: reference, start: mosquittoBridge},
 	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS},
+	{name: "weft-twister", needs: []string{"weft"}, start: weftOverTwister("on", "")},
+	{name: "weft-twister-unbatched", needs: []string{"weft"}, start: weftOverTwister("off", ", batch: {count: 1}")},
 }
 
 // packages are the programs that are built for the measurement, by name.
@@ -80,11 +84,28 @@ func weftOverNATS(ctx context.Context, s *site) (in, out string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	return s.weftPair(ctx, fmt.Sprintf("{type: nats, url: nats://%s}", hub))
+	link := fmt.Sprintf("{type: nats, url: nats://%s}", hub)
+	return s.weftPair(ctx, link, link, "")
 }
 
-// weftPair starts two Mosquittos and a node beside each, alice to send and bob to receive, over the transport.
-func (s *site) weftPair(ctx context.Context, transport string) (in, out string, err error) {
+// weftOverTwister is two nodes over simulated daemons that take as long as real ones. What the simulation costs counts as the load's.
+func weftOverTwister(receipts, batch string) func(ctx context.Context, s *site) (in, out string, err error) {
+	return func(ctx context.Context, s *site) (in, out string, err error) {
+		network, err := plugins.SimulateTwister("alice", "bob")
+		if err != nil {
+			return "", "", err
+		}
+		s.ends = append(s.ends, network.Close)
+		link := func(user string) string {
+			return fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 100ms, receipts: %q}", network.URL(user), user, receipts)
+		}
+		return s.weftPair(ctx, link("alice"), link("bob"), batch)
+	}
+}
+
+// weftPair starts two Mosquittos and a node beside each, alice to send and bob to receive, each over its end of the link. The route
+// has what route adds.
+func (s *site) weftPair(ctx context.Context, aliceLink, bobLink, route string) (in, out string, err error) {
 	if in, err = s.mosquitto(ctx, "broker-a", ""); err != nil {
 		return "", "", err
 	}
@@ -99,11 +120,11 @@ func (s *site) weftPair(ctx context.Context, transport string) (in, out string, 
 	if err != nil {
 		return "", "", err
 	}
-	if err := s.node(ctx, "bob", nodeConfig(out, transport, alice, fmt.Sprintf("subscribe: [%q]", filter))); err != nil {
+	if err := s.node(ctx, "bob", nodeConfig(out, bobLink, alice, fmt.Sprintf("subscribe: [%q]", filter))); err != nil {
 		return "", "", err
 	}
-	route := fmt.Sprintf("routes: [{name: fridges, match: [%q], to: link, qos: %d}]", filter, s.qos)
-	return in, out, s.node(ctx, "alice", nodeConfig(in, transport, bob, route))
+	routes := fmt.Sprintf("routes: [{name: fridges, match: [%q], to: link, qos: %d%s}]", filter, s.qos, route)
+	return in, out, s.node(ctx, "alice", nodeConfig(in, aliceLink, bob, routes))
 }
 
 // nodeConfig returns a node's configuration below its name.

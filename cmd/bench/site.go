@@ -18,12 +18,16 @@ type site struct {
 	qos       byte
 	sync      string // JetStream's sync_interval
 	processes []*process
+	ends      []func() // of what runs in this process
 }
 
 // close ends what was started, the last first.
 func (s *site) close() {
 	for _, p := range slices.Backward(s.processes) {
 		p.stop()
+	}
+	for _, end := range s.ends {
+		end()
 	}
 }
 

@@ -32,9 +32,11 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		require.True(t, strings.HasPrefix(err.Error(), key+": "), "%s: %v", key, err)
 		require.NotContains(t, err.Error(), "secret")
 	}
-	seed := twister.Config{Format: "seed"}
+	seed := twister.Config{URL: "http://user:secret@127.0.0.1:28332", User: "alice", Format: "seed"}
 	seed.SetDefaults()
-	require.Equal(t, "off", seed.Receipts)
+	require.NoError(t, seed.Validate(), "it has no receipts, and needs not to say so")
+	seed.Receipts = "on"
+	require.ErrorContains(t, seed.Validate(), "receipts: ")
 }
 
 func TestTransportNeedsAFolderAndPeersThatCanExist(t *testing.T) {

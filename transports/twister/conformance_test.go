@@ -2,6 +2,7 @@ package twister_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,7 +20,9 @@ func TestTransportKeepsItsPromises(t *testing.T) {
 		w := newWorld(t, twistertest.Options{}, "alice", "bob", "carol", "dave", "stranger", "nobody", "origin0", "origin1", "origin2", "origin3")
 		return transporttest.Network{
 			Node: func(t *testing.T, name string, follow ...string) transports.Transport {
-				return w.transport(t, name, func(c *twister.Config) { c.Feeds = append([]string{}, follow...) })
+				return w.transport(t, name, func(c *twister.Config) {
+					c.Feeds, c.ProfilePoll = append([]string{}, follow...), 50*time.Millisecond
+				})
 			},
 			Stop: func(*testing.T) {
 				for _, d := range w.daemons {

@@ -40,7 +40,7 @@ func TestSpentPostsAreWaitedForAndNothingIsLost(t *testing.T) {
 		}
 		published <- err
 	}()
-	require.Eventually(t, func() bool { return alice.Report().Posts.Exact }, patience, time.Millisecond, "it finds where the posts end")
+	require.Eventually(t, func() bool { return budget(alice).Exact }, patience, time.Millisecond, "it finds where the posts end")
 	require.LessOrEqual(t, len(sent.taken()), 23)
 	spent := frame(1000)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -52,7 +52,7 @@ func TestSpentPostsAreWaitedForAndNothingIsLost(t *testing.T) {
 	all := got.all()
 	require.Equal(t, count+1, len(all))
 	require.Empty(t, sent.twice())
-	require.Positive(t, alice.Report().Posts.Left)
+	require.Positive(t, budget(alice).Left)
 }
 
 func TestHigherPriorityGoesFirstWhenPostsAreShort(t *testing.T) {
@@ -91,7 +91,7 @@ func TestKGoesOnAfterARestart(t *testing.T) {
 		alice := w.node(t, "alice", sent.through)
 		publish(t, alice, "bob", frame(i))
 		require.NoError(t, alice.Close())
-		require.Equal(t, i+1, alice.Report().Posts.Used, "no k is wasted")
+		require.Equal(t, i+1, budget(alice).Used, "no k is wasted")
 	}
 	alice := w.node(t, "alice", sent.through)
 	w.daemons["alice"].Kill() // its own k falls back
@@ -110,7 +110,7 @@ func TestKOfTheDaemonIsTakenWhereItIsAhead(t *testing.T) {
 	alice, bob := w.node(t, "alice"), w.node(t, "bob")
 	gatherFrom(subscribe(t, bob))
 	publish(t, alice, "bob", frame(1))
-	require.Equal(t, 43, alice.Report().Posts.Used)
+	require.Equal(t, 43, budget(alice).Used)
 }
 
 func TestUnknownRecipientIsToldAtOnce(t *testing.T) {
@@ -193,7 +193,7 @@ func TestCrashUsesNoKAgain(t *testing.T) {
 		for i := range each {
 			publish(t, alice, "bob", frame(crash*each+i))
 		}
-		used, image := alice.Report().Posts.Used, filepath.Join(w.dirs, fmt.Sprint("crash", crash))
+		used, image := budget(alice).Used, filepath.Join(w.dirs, fmt.Sprint("crash", crash))
 		require.NoError(t, os.CopyFS(image, os.DirFS(filepath.Join(w.dirs, "alice")))) // what a crash would leave now
 		require.NoError(t, alice.Close())
 		require.NoError(t, os.RemoveAll(filepath.Join(w.dirs, "alice")))
@@ -202,4 +202,12 @@ func TestCrashUsesNoKAgain(t *testing.T) {
 	}
 	inOrder(t, got.all(), crashes*each, 1)
 	require.Empty(t, sent.twice())
+}
+
+// budget is what the transport says of its posts: nothing before the first session.
+func budget(t *twister.Transport) transports.Posts {
+	if p := t.Report().Posts; p != nil {
+		return *p
+	}
+	return transports.Posts{}
 }
