@@ -28,7 +28,7 @@ func demoShowsTwoSites(t *testing.T, over string) {
 	demo.start()
 	printed := regexp.MustCompile(`(?m)^  \S+weft (sub|pub) --url (mqtt://\S+) -t (\S+) `)
 	var commands [][]string
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		if commands = printed.FindAllStringSubmatch(demo.output(), -1); len(commands) != 2 {
 			return fmt.Errorf("%d commands printed", len(commands))
 		}
