@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,12 @@ type delivery struct {
 // parked is a message at QoS 1 or 2 that no consumer wants now. What a consumer left unsettled may still be acknowledged.
 type parked struct{ *item }
 
+// taken is a message at QoS 2 that was taken over, as it came.
+type taken struct {
+	link *link
+	sum  uint64
+}
+
 // incoming is the receiving half of a session.
 type incoming struct {
 	store Store
@@ -38,7 +45,8 @@ type incoming struct {
 	consumers []*consumer
 	open      map[uint16]*delivery // at QoS 1 and 2, by packet identifier, from PUBLISH to its acknowledgement
 	parked    []parked
-	received  int // at QoS 2, whose PUBREC was sent and whose PUBREL has not come, as far as is known
+	received  int              // at QoS 2, whose PUBREC was sent and whose PUBREL has not come, as far as is known
+	taken     map[uint16]taken // of them, those of this run, by packet identifier
 
 	total    atomic.Uint64 // payload bytes that came
 	unwanted atomic.Uint64 // messages that no consumer took within linger
@@ -47,7 +55,7 @@ type incoming struct {
 }
 
 func newIncoming(store Store, echo *echoGuard) *incoming {
-	return &incoming{store: store, echo: echo, open: make(map[uint16]*delivery)}
+	return &incoming{store: store, echo: echo, open: make(map[uint16]*delivery), taken: make(map[uint16]taken)}
 }
 
 // reset forgets what the broker's last session was waiting for. The messages themselves stay with their consumers: the
@@ -56,6 +64,7 @@ func (in *incoming) reset() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	clear(in.open)
+	clear(in.taken)
 	in.received = 0
 }
 
@@ -65,11 +74,11 @@ func (in *incoming) published(l *link, p Publication, dup bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if p.QoS > 0 {
-		if dup && in.redelivered(l, p) {
+		if (dup || in.isRepeat(l, p)) && in.redelivered(l, p) {
 			return
 		}
 		if p.QoS == 2 && !dup {
-			in.store.Forget(p.PacketID) // a first delivery [MQTT-3.3.1-1]: the identifier has been given to a new message
+			in.forget(p.PacketID) // a first delivery [MQTT-3.3.1-1]: the identifier has been given to a new message
 		}
 	}
 	in.arrivals++
@@ -92,6 +101,36 @@ func (in *incoming) published(l *link, p Publication, dup bool) {
 		d.refs = 1
 		in.park(&item{d: d})
 	}
+}
+
+// isRepeat reports whether a PUBLISH without the DUP flag is nonetheless one that the broker sends again after a reconnect, as Mosquitto
+// 2.0.11 does with messages that were on their way when the connection broke: same identifier, same content.
+func (in *incoming) isRepeat(l *link, p Publication) bool {
+	if p.QoS < 2 {
+		return false
+	}
+	if d := in.open[p.PacketID]; d != nil {
+		return d.link != l && contentOf(d.pub) == contentOf(p)
+	}
+	t, ok := in.taken[p.PacketID]
+	return ok && t.link != l && t.sum == contentOf(p)
+}
+
+var contentSeed = maphash.MakeSeed()
+
+func contentOf(p Publication) uint64 {
+	var h maphash.Hash
+	h.SetSeed(contentSeed)
+	h.WriteString(p.Topic)
+	h.WriteByte(0)
+	h.Write(p.Payload)
+	return h.Sum64()
+}
+
+// forget ends what is known of an exchange at QoS 2.
+func (in *incoming) forget(id uint16) {
+	in.store.Forget(id)
+	delete(in.taken, id)
 }
 
 // park hands an unsettled message to a consumer that came after it, or keeps it for one to come; at QoS 0 it is dropped.
@@ -142,7 +181,7 @@ func (in *incoming) released(l *link, id uint16) {
 	pubcomp := appendAck(nil, pubcompHeader, id)
 	first := in.store.Received(id)
 	if first {
-		in.store.Forget(id)
+		in.forget(id)
 		in.received = max(0, in.received-1)
 	}
 	if first && in.received+len(in.open) > 0 {
@@ -168,7 +207,7 @@ func (in *incoming) done(d *delivery) {
 	if in.open[d.pub.PacketID] == d {
 		in.acknowledge(d)
 	} else if d.pub.QoS == 2 && in.open[d.pub.PacketID] == nil {
-		in.store.Forget(d.pub.PacketID) // it belongs to a session that the broker has lost
+		in.forget(d.pub.PacketID) // it belongs to a session that the broker has lost
 	}
 }
 
@@ -179,6 +218,7 @@ func (in *incoming) acknowledge(d *delivery) {
 	if d.pub.QoS == 2 {
 		delete(in.open, id)
 		in.received++
+		in.taken[id] = taken{d.link, contentOf(d.pub)}
 		d.link.write(appendAck(nil, pubrecHeader, id), in.store.Receive(id))
 		return
 	}

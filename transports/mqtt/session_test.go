@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -253,4 +254,70 @@ func TestSubscriptionGetsWhatTheOneBeforeItLeft(t *testing.T) {
 		}
 	}
 	cancel()
+}
+
+// Mosquitto 2.0.11 sends messages at QoS 2 that were on their way when the connection broke again without the DUP flag. Does each arrive once
+// all the same, and a new message with the same identifier too, whatever is in it?
+func TestRepeatWithoutDupFlagIsNoNewMessage(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	receiver := session(t, config("mqtt://"+listener.Addr().String(), "receiver"), nil)
+	subscribed := make(chan *inbox, 1)
+	go func() {
+		messages, err := receiver.Subscribe(context.Background(), "a")
+		if err == nil {
+			subscribed <- collect(messages)
+		}
+	}()
+	accept := func(present bool) (conn net.Conn, read func(kind byte) packets.ControlPacket) {
+		conn, err := listener.Accept()
+		require.NoError(t, err)
+		t.Cleanup(func() { conn.Close() })
+		read = func(kind byte) packets.ControlPacket {
+			for {
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
+				p, err := packets.ReadPacket(conn)
+				require.NoError(t, err)
+				if p.Details().MessageID != 0 || kind == packets.Connect { // and no PINGREQ
+					return p
+				}
+			}
+		}
+		read(packets.Connect)
+		connack := packets.NewControlPacket(packets.Connack).(*packets.ConnackPacket)
+		connack.SessionPresent = present
+		require.NoError(t, connack.Write(conn))
+		return conn, read
+	}
+	publish := func(conn net.Conn, payload string) {
+		p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)
+		p.TopicName, p.Payload, p.Qos, p.MessageID = "a", []byte(payload), 2, 1
+		require.NoError(t, p.Write(conn))
+	}
+	release := func(conn net.Conn, read func(byte) packets.ControlPacket) {
+		require.IsType(t, &packets.PubrecPacket{}, read(packets.Pubrec))
+		pubrel := packets.NewControlPacket(packets.Pubrel).(*packets.PubrelPacket)
+		pubrel.MessageID = 1
+		require.NoError(t, pubrel.Write(conn))
+		require.IsType(t, &packets.PubcompPacket{}, read(packets.Pubcomp))
+	}
+	conn, read := accept(false)
+	suback := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+	suback.MessageID, suback.ReturnCodes = read(packets.Subscribe).Details().MessageID, []byte{2}
+	require.NoError(t, suback.Write(conn))
+	publish(conn, "one")
+	read(packets.Pubrec)
+	require.NoError(t, conn.Close())
+
+	conn, read = accept(true)
+	publish(conn, "one") // again, and DUP is not set
+	release(conn, read)
+	publish(conn, "one") // new, with the content of the last
+	release(conn, read)
+	publish(conn, "two")
+	read(packets.Pubrec)
+	got := <-subscribed
+	eventually(t, 5*time.Second, "three messages", func() bool { return got.len() >= 3 })
+	require.Equal(t, []string{"one", "one", "two"}, got.payloads())
 }
