@@ -62,9 +62,6 @@ func TestReadmeJoinsTwoMosquittos(t *testing.T) {
 // The two machines of the README are two folders here, and scp is cp. Do the nodes find each other over TLS, with the token and
 // without a warning?
 func TestReadmeJoinsTwoMachines(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("needs openssl")
-	}
 	text, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
 	hub, dir := strings.TrimPrefix(freeAddr(t), "127.0.0.1:"), t.TempDir()

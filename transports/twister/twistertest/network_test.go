@@ -60,9 +60,6 @@ func TestThirdDaemonHandsOnWhatTheSenderNoLongerCan(t *testing.T) {
 }
 
 func TestRealSpeedDeliversAllOfABurst(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes the ten seconds that a daemon warms up")
-	}
 	speed := twistertest.RealSpeed()
 	speed.WarmUp = 100 * time.Millisecond
 	_, a, b := twoSites(t, twistertest.Options{Speed: speed})
