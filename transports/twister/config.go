@@ -3,6 +3,7 @@ package twister
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -38,8 +39,11 @@ type Config struct {
 	Node    string   `yaml:"-"` // this node's name
 	Peers   []string `yaml:"-"` // the users of the node's peers
 	Feeds   []string `yaml:"-"` // the users whose public posts are read; the peers if nil
-	DataDir string   `yaml:"-"` // where k, positions and caches are kept; of this transport alone
+	DataDir string   `yaml:"-"` // where each user has a folder with his k, positions and caches, for one transport at a time
 }
+
+// folder is where the state of the user is. No other user uses his k.
+func (c *Config) folder() string { return filepath.Join(c.DataDir, c.User) }
 
 // Values of Config.Follow, Format and Receipts.
 const (

@@ -39,7 +39,7 @@ const maxReorganised = 6
 // staleAfter is the age of the newest block at which the daemon pauses its torrents.
 const staleAfter = 24 * time.Hour
 
-func statePath(c Config, name string) string { return filepath.Join(c.DataDir, name) }
+func statePath(c Config, name string) string { return filepath.Join(c.folder(), name) }
 
 func (w *chainWatch) load() error { return loadState(w.path, &w.state) }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -67,7 +66,7 @@ func newPoorWorld(t *testing.T, opts twistertest.Options, users ...string) *worl
 func (w *world) config(user string) twister.Config {
 	return twister.Config{
 		URL: w.daemons[user].URL(), User: user, Node: user, Peers: slices.DeleteFunc(slices.Clone(w.users), func(u string) bool { return u == user }),
-		DataDir: filepath.Join(w.dirs, user), Poll: 3 * time.Millisecond, ReceiptDelay: 3 * time.Millisecond, ResendAfter: time.Second,
+		DataDir: w.dirs, Poll: 3 * time.Millisecond, ReceiptDelay: 3 * time.Millisecond, ResendAfter: time.Second,
 	}
 }
 

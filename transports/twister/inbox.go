@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -152,7 +151,7 @@ func (t *Transport) keep(ctx context.Context) {
 	}
 }
 
-func (t *Transport) positionsPath() string { return filepath.Join(t.config.DataDir, "inbox.json") }
+func (t *Transport) positionsPath() string { return statePath(t.config, "inbox.json") }
 
 // savePositions keeps how far the origins have come, if that has changed.
 func (t *Transport) savePositions() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -62,7 +61,7 @@ type posterState struct {
 
 func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	return &poster{
-		config: c, client: client, log: log, path: filepath.Join(c.DataDir, "poster.json"), wake: make(chan struct{}, 1),
+		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: make(chan struct{}, 1),
 		funds: budget{margin: c.Margin},
 	}
 }

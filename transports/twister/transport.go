@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -43,6 +42,7 @@ type Transport struct {
 	closed  bool
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
+	lock    *os.File // of the state
 	running sync.WaitGroup
 }
 
@@ -90,16 +90,26 @@ func (t *Transport) newPeer(user string) *peer {
 	return p
 }
 
-// Start reads what the last run has kept and begins to look for the daemon.
+// Start reads what the last run has kept and begins to look for the daemon. It fails while another transport of the same user runs
+// in the same folder: both would use the same k.
 func (t *Transport) Start(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.started {
 		return errors.New("transport was started before")
 	}
-	if err := t.load(); err != nil {
-		return err
+	folder := t.config.folder()
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
 	}
+	lock, err := lockFolder(folder)
+	if err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
+	}
+	if err := t.load(); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	t.lock = lock
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.started = true
 	for _, run := range []func(context.Context){t.daemon.run, t.poster.run, t.directory.run, t.poll, t.keep} {
@@ -110,9 +120,6 @@ func (t *Transport) Start(ctx context.Context) error {
 
 // load reads the state, and counts the start.
 func (t *Transport) load() error {
-	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
-		return fmt.Errorf("state of the transport: %w", err)
-	}
 	for _, load := range []func() error{t.poster.load, t.directory.load, t.feed.load} {
 		if err := load(); err != nil {
 			return err
@@ -124,7 +131,7 @@ func (t *Transport) load() error {
 	var starts struct {
 		Epoch uint32 `json:"epoch"`
 	}
-	path := filepath.Join(t.config.DataDir, "epoch.json")
+	path := statePath(t.config, "epoch.json")
 	if err := loadState(path, &starts); err != nil {
 		return err
 	}
@@ -164,7 +171,7 @@ func (t *Transport) Close() error {
 	t.running.Wait()
 	t.savePositions()
 	t.status.set(transports.Down, nil)
-	return nil
+	return t.lock.Close()
 }
 
 // Report says how the transport fares, and what the user may still post.
