@@ -42,10 +42,12 @@ type daemon struct {
 	config Config
 	client *rpc.Client
 	status *status
-	k      func() int // the last that was persisted, -1 if none
+	k      func() (last int, known bool) // the last that was posted for certain, -1 if none; known unless nothing was ever kept
 	log    *slog.Logger
 	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
 	registered func(height int)
+	// used, if set, is told in a session of a k that the daemon has, and that may be of a post by other means.
+	used func(k int)
 	pace       pace
 	cliff      int // bytes of user data to warn from on
 
@@ -65,11 +67,11 @@ type daemon struct {
 type session struct {
 	ctx      context.Context // ends with it
 	end      context.CancelFunc
-	lastHave int // getlasthave of the own user when it began, -1 if none
-	have     int // the greatest since; of run alone
+	lastHave int // k of the last post of the own user that was known of when it began, -1 if none
+	have     int // the greatest that the daemon has had since, -1 if none; of run alone
 }
 
-func newDaemon(c Config, client *rpc.Client, st *status, k func() int, log *slog.Logger) *daemon {
+func newDaemon(c Config, client *rpc.Client, st *status, k func() (int, bool), log *slog.Logger) *daemon {
 	return &daemon{
 		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Poll), cliff: warnUserData,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
@@ -194,9 +196,9 @@ func (d *daemon) bringUp(ctx context.Context) error {
 	if d.session != nil {
 		return d.check(ctx)
 	}
-	have, err := d.startUp(ctx)
+	last, have, err := d.startUp(ctx)
 	if err == nil {
-		d.begin(ctx, have)
+		d.begin(ctx, last, have)
 	}
 	return err
 }
@@ -213,14 +215,17 @@ func (d *daemon) check(ctx context.Context) error {
 	if have < d.session.have {
 		return fmt.Errorf("%w: its last post was %d and is %d", errWentBack, d.session.have, have)
 	}
+	if last, _ := d.k(); have > last && d.used != nil {
+		d.used(have)
+	}
 	d.session.have = have
 	d.watchData(ctx)
 	return d.lookForPeers(ctx)
 }
 
-func (d *daemon) begin(ctx context.Context, have int) {
+func (d *daemon) begin(ctx context.Context, last, have int) {
 	d.start.done(d.log)
-	s := &session{lastHave: have, have: have}
+	s := &session{lastHave: last, have: have}
 	s.ctx, s.end = context.WithCancel(ctx)
 	d.status.connected()
 	d.mu.Lock()

@@ -223,7 +223,7 @@ func TestDaemonThatFellBehindIsWaitedForUntilAPeerHasBroughtItUp(t *testing.T) {
 	atAlice.Kill()
 	require.NoError(t, atAlice.Start())
 	w := watch(t, atAlice, testConfig(t, atAlice, alice, bob), func(d *daemon) {
-		d.k = func() int { return 3 } // the last of which reached nobody
+		d.k = func() (int, bool) { return 3, true } // the last of which reached nobody
 		d.pace.settle = time.Hour
 	})
 	w.says(t, transports.Connecting, "-1 where 3 was used")
@@ -234,7 +234,7 @@ func TestDaemonThatFellBehindIsWaitedForUntilAPeerHasBroughtItUp(t *testing.T) {
 
 func TestDaemonThatStaysBehindIsWaitedForAWhile(t *testing.T) {
 	_, atAlice, _ := twoTwisterds(t)
-	w := watch(t, atAlice, testConfig(t, atAlice, alice), func(d *daemon) { d.k = func() int { return 7 } })
+	w := watch(t, atAlice, testConfig(t, atAlice, alice), func(d *daemon) { d.k = func() (int, bool) { return 7, true } })
 	require.Equal(t, -1, w.ready(t).lastHave)
 	require.Equal(t, 1, w.log.count("lacks posts that were used"))
 }

@@ -110,7 +110,7 @@ func watch(t testing.TB, at *twistertest.Daemon, c Config, change ...func(*daemo
 	require.NoError(t, err)
 	log := &logBuffer{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	d := newDaemon(c, client, newStatus(logger), func() int { return -1 }, logger)
+	d := newDaemon(c, client, newStatus(logger), func() (int, bool) { return -1, true }, logger)
 	for _, f := range change {
 		f(d)
 	}

@@ -69,7 +69,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 	}
 	t.daemon = newDaemon(c, client, t.status, t.poster.last, log)
 	t.poster.daemon, t.poster.begins = t.daemon, t.beginSession
-	t.daemon.registered = t.poster.registered
+	t.daemon.registered, t.daemon.used = t.poster.registered, t.poster.saw
 	t.directory = newDirectory(c, client, t.daemon, t.status, log)
 	t.feed = newFeed(c, client, t.daemon, t.status, t.poster.post, log)
 	for _, user := range c.Peers {
@@ -98,11 +98,10 @@ func (t *Transport) Start(ctx context.Context) error {
 	if t.started {
 		return errors.New("transport was started before")
 	}
-	folder := t.config.folder()
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("state of the transport: %w", err)
+	if err := makeFolder(t.config); err != nil {
+		return err
 	}
-	lock, err := lockFolder(folder)
+	lock, err := lockFolder(t.config.folder())
 	if err != nil {
 		return fmt.Errorf("state of the transport: %w", err)
 	}
