@@ -112,7 +112,7 @@ func (o *origin) statement() *receipt {
 	for number, a := range o.frames {
 		v.frames = append(v.frames, partial{number: number, have: a.bits()})
 	}
-	for number := o.saved + 1; number <= o.taken; number++ { // acknowledged, and not on disk
+	for number := o.saved + 1; number <= min(o.taken, o.saved+maxAhead); number++ { // acknowledged, and not on disk; taken is as the sender says
 		v.frames = append(v.frames, partial{number: number})
 	}
 	slices.SortFunc(v.frames, func(a, b partial) int { return a.number - b.number })
