@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,7 @@ type daemon struct {
 	session *session // nil while there is none
 	peers   bool     // somebody can get what is posted
 	alone   bool     // no other daemon waits for what is posted
+	wallet  []string // users whose keys are here
 	changed chan struct{}
 }
 
@@ -68,6 +70,7 @@ type session struct {
 	ctx      context.Context // ends with it
 	end      context.CancelFunc
 	lastHave int // k of the last post of the own user that was known of when it began, -1 if none
+	begun    time.Time
 	have     int // the greatest that the daemon has had since, -1 if none; of run alone
 }
 
@@ -225,7 +228,7 @@ func (d *daemon) check(ctx context.Context) error {
 
 func (d *daemon) begin(ctx context.Context, last, have int) {
 	d.start.done(d.log)
-	s := &session{lastHave: last, have: have}
+	s := &session{lastHave: last, have: have, begun: time.Now()}
 	s.ctx, s.end = context.WithCancel(ctx)
 	d.status.connected()
 	d.mu.Lock()
@@ -281,6 +284,14 @@ func (d *daemon) isAlone() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.alone
+}
+
+// hasAll reports whether a torrent has all that there is to get: of a user who posts from this daemon that is so while no other is
+// connected.
+func (d *daemon) hasAll(user string, torrent rpc.TorrentStatus) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return torrent.CaughtUp() || len(torrent.Connected) == 0 && slices.Contains(d.wallet, user)
 }
 
 func (d *daemon) lastHave(ctx context.Context) (int, error) {

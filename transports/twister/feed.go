@@ -36,12 +36,13 @@ type feedPace struct {
 	lost  time.Duration // until a post that the daemon has taken and does not show is given up: it was killed
 	first time.Duration // after the first follow in which older posts may still be fetched
 	gap   time.Duration // until a post of a peer is given up of which later ones are here: a broken connection takes a minute
+	stuck time.Duration // and while a daemon claims to have it, and does not give it
 }
 
 func newFeed(c Config, client *rpc.Client, d *daemon, st *status, send func(context.Context, post) (int, error), log *slog.Logger) *feed {
 	f := &feed{
 		config: c, client: client, daemon: d, status: st, post: send, log: log, path: statePath(c, "feed.json"),
-		pace: feedPace{saved: 16 * time.Minute, lost: 20 * unit(c.Poll), gap: 90 * unit(c.Poll), first: 60 * unit(c.Poll)}, turn: make(chan struct{}, 1),
+		pace: feedPace{saved: 16 * time.Minute, lost: 20 * unit(c.Poll), gap: 90 * unit(c.Poll), first: 60 * unit(c.Poll), stuck: 3600 * unit(c.Poll)}, turn: make(chan struct{}, 1),
 		reader: make(chan struct{}, 1),
 		kept:   map[string]feedPosition{},
 	}

@@ -91,6 +91,9 @@ func (d *daemon) checkUser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.mu.Lock()
+	d.wallet = wallet
+	d.mu.Unlock()
 	d.start.oneBox = len(d.config.Peers) > 0
 	for _, peer := range d.config.Peers {
 		d.start.oneBox = d.start.oneBox && slices.Contains(wallet, peer)
