@@ -48,9 +48,9 @@ type daemon struct {
 	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
 	registered func(height int)
 	// used, if set, is told in a session of a k that the daemon has, and that may be of a post by other means.
-	used func(k int)
-	pace       pace
-	cliff      int // bytes of user data to warn from on
+	used  func(k int)
+	pace  pace
+	cliff int // bytes of user data to warn from on
 
 	wake chan struct{} // holds a token when a look is due at once
 	best atomic.Int64

@@ -317,7 +317,7 @@ func TestUserDataNearItsCliffIsWarnedOf(t *testing.T) {
 		require.NoError(t, err)
 	}
 	w := watch(t, atAlice, testConfig(t, atAlice, alice, bob), func(d *daemon) { d.cliff = 4000 })
-	w.says(t, transports.Up, "user_data of twisterd holds some 0.0 MB of direct messages; above 8 MB")
+	w.says(t, transports.Up, "it holds some 0.0 MB of direct messages; 8 MB are read")
 	size, err := w.userDataSize(t.Context())
 	require.NoError(t, err)
 	require.InDelta(t, atAlice.UserDataSize(), size, 100)

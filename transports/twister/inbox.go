@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -42,7 +43,7 @@ func (t *Transport) poll(ctx context.Context) {
 		}
 		for s.ctx.Err() == nil {
 			if err := t.pollOnce(s.ctx, lists); err != nil && s.ctx.Err() == nil {
-				t.log.Debug("twister direct messages not read", slog.Any("error", err))
+				t.complain(err)
 				t.daemon.suspect()
 			}
 			pause(s.ctx, t.config.Poll)
@@ -50,7 +51,17 @@ func (t *Transport) poll(ctx context.Context) {
 	}
 }
 
-// pollOnce looks at all lists.
+// complain says that messages are not read. What does not pass by itself needs a person, who is told once an hour.
+func (t *Transport) complain(err error) {
+	level := slog.LevelDebug
+	if errors.Is(err, rpc.ErrAnswerTooLarge) && time.Since(t.complained) > time.Hour {
+		t.complained = time.Now()
+		level = slog.LevelWarn
+	}
+	t.log.Log(context.Background(), level, "twister direct messages not read", slog.Any("error", err))
+}
+
+// pollOnce looks at all lists. One that cannot be read keeps no other from being read.
 func (t *Transport) pollOnce(ctx context.Context, lists map[string]*list) error {
 	if len(t.users) == 0 {
 		return nil
@@ -63,16 +74,17 @@ func (t *Transport) pollOnce(ctx context.Context, lists map[string]*list) error 
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, user := range t.users {
 		length := 0
 		if entries := newest[user]; len(entries) > 0 {
 			length = entries[len(entries)-1].ID + 1
 		}
 		if err := t.readList(ctx, t.peers[user], lists[user], length); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("from %s: %w", user, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // readList takes in what is new in a list of that length.

@@ -36,6 +36,7 @@ type Transport struct {
 
 	subscribed chan struct{} // holds a token while there is a subscription of the inbox
 	saveFailed error         // only keep touches it
+	complained time.Time     // when messages that cannot be read were last warned of; only poll touches it
 
 	mu      sync.Mutex
 	started bool
