@@ -32,14 +32,16 @@ type Config struct {
 	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on; default 10s
 	ResendAfter  time.Duration `yaml:"resend_after"`  // how long a post waits for its receipt at first; doubles. Default 10m
 
-	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for; default 1s
+	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for, 50ms or more; default 1s
 	Readable bool          `yaml:"readable"` // public posts that people can read where topic and payload are text
 	Margin   int           `yaml:"margin"`   // posts that are never spent, for the recipients' chains may lag; default 10
 
-	Node    string   `yaml:"-"` // this node's name
-	Peers   []string `yaml:"-"` // the users of the node's peers
-	Feeds   []string `yaml:"-"` // the users whose public posts are read; the peers if nil
-	DataDir string   `yaml:"-"` // where each user has a folder with his k, positions and caches, for one transport at a time
+	Peers []string `yaml:"-"` // the users of the node's peers
+	Feeds []string `yaml:"-"` // the users whose public posts are read; the peers if nil
+	// Second is the second in which twisterd's habits were measured; a shorter one is for tests, whose daemons are as much quicker, and
+	// lets Poll be as short. Default 1s.
+	Second  time.Duration `yaml:"-"`
+	DataDir string        `yaml:"-"` // where each user has a folder with his k, positions and caches, for one transport at a time
 }
 
 // folder is where the state of the user is. No other user uses his k.
@@ -67,6 +69,7 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.ResendAfter, 10*time.Minute)
 	setDefault(&c.Poll, time.Second)
 	setDefault(&c.Margin, 10)
+	setDefault(&c.Second, time.Second)
 	if c.Feeds == nil {
 		c.Feeds = c.Peers
 	}
@@ -89,6 +92,9 @@ func (c *Config) receipts() string {
 	}
 	return receiptsOn
 }
+
+// minPoll keeps a daemon, which works on four calls of this node at a time, free for other work.
+const minPoll = 50 * time.Millisecond
 
 // maxMargin is far beyond what any lag of a chain needs.
 const maxMargin = 10_000
@@ -130,6 +136,9 @@ func (c *Config) Validate() error {
 		if period.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: %v is negative", period.key, period.value))
 		}
+	}
+	if c.Poll >= 0 && c.Poll < minPoll && c.Second >= time.Second {
+		errs = append(errs, fmt.Errorf("poll: %v is less than %v", c.Poll, minPoll))
 	}
 	if c.Margin < 0 || c.Margin > maxMargin {
 		errs = append(errs, fmt.Errorf("margin: %d is not in 0 to %d", c.Margin, maxMargin))

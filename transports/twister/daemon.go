@@ -23,18 +23,9 @@ type pace struct {
 	data   time.Duration // between looks at the size of its user data
 }
 
-func newPace(poll time.Duration) pace {
-	u := unit(poll)
+// newPace returns the pace for a twisterd that takes as long for what takes it a second.
+func newPace(u time.Duration) pace {
 	return pace{retry: u, health: 5 * u, grace: 22 * u, settle: 60 * u, data: time.Hour}
-}
-
-// unit is the second in which twisterd's habits were measured, whatever the poll. Who polls more than twenty times a second has a
-// simulated one, which is as much quicker in everything.
-func unit(poll time.Duration) time.Duration {
-	if poll > 0 && poll < 50*time.Millisecond {
-		return poll
-	}
-	return time.Second
 }
 
 // daemon watches the twisterd that the transport drives: it brings user and daemon to where they can send and receive, and says
@@ -76,7 +67,7 @@ type session struct {
 
 func newDaemon(c Config, client *rpc.Client, st *status, k func() (int, bool), log *slog.Logger) *daemon {
 	return &daemon{
-		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Poll), cliff: warnUserData,
+		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Second), cliff: warnUserData,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
 	}
 }

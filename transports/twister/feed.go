@@ -42,7 +42,7 @@ type feedPace struct {
 func newFeed(c Config, client *rpc.Client, d *daemon, st *status, send func(context.Context, post) (int, error), log *slog.Logger) *feed {
 	f := &feed{
 		config: c, client: client, daemon: d, status: st, post: send, log: log, path: statePath(c, "feed.json"),
-		pace: feedPace{saved: 16 * time.Minute, lost: 20 * unit(c.Poll), gap: 90 * unit(c.Poll), first: 60 * unit(c.Poll), stuck: 3600 * unit(c.Poll)}, turn: make(chan struct{}, 1),
+		pace: feedPace{saved: 16 * time.Minute, lost: 20 * c.Second, gap: 90 * c.Second, first: 60 * c.Second, stuck: 3600 * c.Second}, turn: make(chan struct{}, 1),
 		reader: make(chan struct{}, 1),
 		kept:   map[string]feedPosition{},
 	}

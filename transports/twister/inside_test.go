@@ -86,7 +86,7 @@ func twoTwisterds(t testing.TB) (n *twistertest.Network, atAlice, atBob *twister
 func testConfig(t testing.TB, at *twistertest.Daemon, user string, peers ...string) Config {
 	return Config{
 		URL: at.URL(), User: user, Peers: peers, Follow: "auto", ProfileField: "mqtt_topics", Format: "weft",
-		Poll: 4 * time.Millisecond, ProfilePoll: 10 * time.Millisecond, DataDir: t.TempDir(),
+		Poll: 4 * time.Millisecond, Second: 4 * time.Millisecond, ProfilePoll: 10 * time.Millisecond, DataDir: t.TempDir(),
 	}
 }
 
