@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -132,6 +133,9 @@ func (t *Transport) readEntries(p *peer, l *list, entries []rpc.Message) int {
 			}
 		case m.From == p.user && p.origin.fresh(m.K):
 			fresh++
+			if l.starved && !isPiece(m.Text) { // it would come before the one that had no room
+				continue
+			}
 			if !p.origin.read(m, now, p.outbox.receive) {
 				l.starved = true
 			}
@@ -157,7 +161,7 @@ func (t *Transport) keep(ctx context.Context) {
 			p.origin.expire(now)
 			p.outbox.tick(now)
 			if text, done := p.origin.receipt(now); text != nil {
-				t.poster.enqueue(t.ctx, post{to: p.user, text: text}, done)
+				t.poster.enqueue(t.ctx, post{to: p.user, text: text, priority: math.MaxInt}, done) // the sender spends posts while it waits
 			}
 		}
 	}
@@ -167,7 +171,7 @@ func (t *Transport) positionsPath() string { return statePath(t.config, "inbox.j
 
 // savePositions keeps how far the origins have come, if that has changed.
 func (t *Transport) savePositions() {
-	positions, dirty := map[string]position{}, false
+	positions, dirty := maps.Clone(t.strangers), false
 	for user, p := range t.peers {
 		position, changed := p.origin.position()
 		positions[user] = position
@@ -191,10 +195,12 @@ func (t *Transport) loadPositions() error {
 	if err := loadState(t.positionsPath(), &positions); err != nil {
 		return err
 	}
-	for user, position := range maps.All(positions) {
+	for user, position := range positions {
 		if p := t.peers[user]; p != nil {
 			p.origin.restore(position)
+			delete(positions, user)
 		}
 	}
+	t.strangers = positions
 	return nil
 }

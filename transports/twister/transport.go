@@ -34,9 +34,10 @@ type Transport struct {
 	directory *directory
 	feed      *feed
 
-	subscribed chan struct{} // holds a token while there is a subscription of the inbox
-	saveFailed error         // only keep touches it
-	complained time.Time     // when messages that cannot be read were last warned of; only poll touches it
+	subscribed chan struct{}       // holds a token while there is a subscription of the inbox
+	strangers  map[string]position // of users who are no peers any more, and may be again
+	saveFailed error               // only keep touches it
+	complained time.Time           // when messages that cannot be read were last warned of; only poll touches it
 
 	mu      sync.Mutex
 	started bool
