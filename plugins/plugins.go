@@ -116,6 +116,13 @@ func Warnings(file *configs.File) configs.Problems {
 		warn("broker.embedded.listen", "%s is reached from other machines, and without users everybody may read and publish everything; give users, or listen on 127.0.0.1", b.Listen)
 	}
 	for _, t := range file.Transports {
+		if c, ok := t.Config.(*twister.Config); ok && c.AtMostOnce() {
+			key := "receipts"
+			if c.Format == "seed" {
+				key = "format"
+			}
+			warn("transports."+t.Name+"."+key, "delivery is at most once: a message counts as delivered once the own daemon has taken it, and a crash of that can lose it; use format: weft with receipts: on where the peers run weft")
+		}
 		if c, ok := t.Config.(*nats.Config); ok && configs.Exposed(c.Embedded.Listen) && c.User == "" && c.Token == "" {
 			warn("transports."+t.Name+".embedded.listen", "%s is reached from other machines, and the server asks nobody who they are: whoever connects sees who sends how much to whom, and can delete what waits; give token, or user and password", c.Embedded.Listen)
 		}

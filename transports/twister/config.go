@@ -93,8 +93,11 @@ func (c *Config) receipts() string {
 	return receiptsOn
 }
 
-// minPoll keeps a daemon, which works on four calls of this node at a time, free for other work.
+// minPoll leaves the daemon time for other work.
 const minPoll = 50 * time.Millisecond
+
+// AtMostOnce reports whether direct messages are sent without receipts, so that a crash of the daemon can lose them.
+func (c *Config) AtMostOnce() bool { return c.receipts() == receiptsOff }
 
 // maxMargin is far beyond what any lag of a chain needs.
 const maxMargin = 10_000

@@ -105,18 +105,10 @@ func (d *daemon) suspect() {
 func (d *daemon) height() int { return int(d.best.Load()) }
 
 // await returns the session as soon as there is one.
-func (d *daemon) await(ctx context.Context) (*session, error) { return d.awaitThat(ctx, false) }
-
-// awaitPeer is await for senders: it waits as well until another daemon can get what is posted, or nobody needs to.
-func (d *daemon) awaitPeer(ctx context.Context) (*session, error) { return d.awaitThat(ctx, true) }
-
-func (d *daemon) awaitThat(ctx context.Context, peers bool) (*session, error) {
+func (d *daemon) await(ctx context.Context) (*session, error) {
 	for {
 		d.mu.Lock()
 		s, changed := d.session, d.changed
-		if peers && !d.peers {
-			s = nil
-		}
 		d.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
@@ -256,10 +248,7 @@ func (d *daemon) lookForPeers(ctx context.Context) error {
 	peers, alone := torrent.Peers > 0 || d.start.oneBox, d.start.oneBox || !d.chain.state.Followed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.peers != peers || d.alone != alone {
-		d.peers, d.alone = peers, alone
-		d.announce()
-	}
+	d.peers, d.alone = peers, alone
 	return nil
 }
 

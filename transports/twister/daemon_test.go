@@ -259,24 +259,15 @@ func TestUsersOfOneWalletNeedNoPeer(t *testing.T) {
 	n.Mine(10)
 	w := watch(t, at, testConfig(t, at, alice, bob))
 	w.ready(t)
-	_, err := w.awaitPeer(t.Context())
-	require.NoError(t, err)
 	w.says(t, transports.Up, "no peer of the block chain")
 }
 
-func TestSenderWaitsForAPeerAndReceiverDoesNot(t *testing.T) {
+func TestUserWhoseTorrentNobodyHasIsStalled(t *testing.T) {
 	_, atAlice, atBob := twoTwisterds(t)
 	w := watch(t, atAlice, testConfig(t, atAlice, alice, bob))
 	w.ready(t)
 	w.says(t, transports.Stalled, "no other daemon is connected to the torrent")
-	ctx, cancel := context.WithCancel(t.Context())
-	waits := make(chan error)
-	go func() { _, err := w.awaitPeer(ctx); waits <- err }()
-	cancel()
-	require.ErrorIs(t, <-waits, context.Canceled)
 	require.NoError(t, atBob.Follow(bob, alice))
-	_, err := w.awaitPeer(t.Context())
-	require.NoError(t, err)
 	w.says(t, transports.Up, "")
 }
 
