@@ -29,7 +29,7 @@ type Config struct {
 	// Receipts is "on", or "off" where the peers send none: then a message counts as delivered once the own daemon has taken it.
 	// Default on, and off with format seed.
 	Receipts     string        `yaml:"receipts"`
-	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on; default 10s
+	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on while fewer than 1000 posts are certain to be left; default 10s
 	ResendAfter  time.Duration `yaml:"resend_after"`  // how long a post waits for its receipt at first; doubles. Default 10m
 
 	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for, 50ms or more; default 1s

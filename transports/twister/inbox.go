@@ -21,6 +21,9 @@ const (
 
 	// readAllEvery is how often whole lists are read though they have not grown as far as this side can tell.
 	readAllEvery = 10 * time.Minute
+
+	// manyPosts are so many that a receipt spends one rather than have the sender's lane wait.
+	manyPosts = 1000
 )
 
 // list is what is known of the daemon's list of one peer. Only the goroutine that polls uses it.
@@ -156,11 +159,11 @@ func (t *Transport) keep(ctx context.Context) {
 			return
 		}
 		t.savePositions()
-		now := time.Now()
+		now, plenty := time.Now(), t.poster.budget().Left >= manyPosts
 		for _, p := range t.peers {
 			p.origin.expire(now)
 			p.outbox.tick(now)
-			if text, done := p.origin.receipt(now); text != nil {
+			if text, done := p.origin.receipt(now, plenty); text != nil {
 				t.poster.enqueue(t.ctx, post{to: p.user, text: text, priority: math.MaxInt}, done) // the sender spends posts while it waits
 			}
 		}

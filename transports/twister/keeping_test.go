@@ -54,6 +54,25 @@ func TestReceiptSaysNoMoreThanIsOnDisk(t *testing.T) {
 	require.Equal(t, []partial{{number: 2}}, r.view.frames, "but that it is here")
 }
 
+// A lane waits for the receipt of each frame.
+func TestReceiptWaitsForAFrameOnlyWherePostsAreFew(t *testing.T) {
+	for _, plenty := range []bool{false, true} {
+		c := Config{ResendAfter: time.Hour, ReceiptDelay: 10 * time.Second, Poll: time.Second}
+		o, now := newOrigin(alice, c, newStatus(quietLog())), time.Now()
+		o.take(&piece{epoch: 1, number: 1, count: 1, data: []byte("x")}, 1, now)
+		o.mu.Lock()
+		o.finish(o.ready[0], now)
+		o.mu.Unlock()
+		goes := func(after time.Duration) bool {
+			text, _ := o.receipt(now.Add(after), plenty)
+			return text != nil
+		}
+		require.False(t, goes(time.Second/2))
+		require.Equal(t, plenty, goes(time.Second))
+		require.Equal(t, !plenty, goes(10*time.Second), "one at a time")
+	}
+}
+
 func TestWhatWasDoneWithIsSoAfterARestart(t *testing.T) {
 	o := newOrigin(alice, Config{}, newStatus(quietLog()))
 	for _, k := range []int{1, 2, 7} {

@@ -64,14 +64,15 @@ func (o *origin) rode(r *receipt, ok bool) {
 	}
 }
 
-// receipt makes the post of a receipt that has waited long enough, and returns nil if none has. It is posted once at a time.
-func (o *origin) receipt(now time.Time) (text func(k int) string, done func(k int, err error)) {
+// receipt makes the post of a receipt that has waited long enough, which is less while posts are plenty, and returns nil if none has. It is
+// posted once at a time.
+func (o *origin) receipt(now time.Time, plenty bool) (text func(k int) string, done func(k int, err error)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.receipts {
 		o.debt.complain(o.since, now)
 	}
-	if o.debt.queued || !o.debt.owed || now.Before(o.debt.deadline) || o.epoch == 0 {
+	if !o.debt.due(now, plenty) || o.epoch == 0 {
 		return nil, nil
 	}
 	o.debt.queued = true
