@@ -100,3 +100,17 @@ func TestReservedKsAreNotMissedAfterACrash(t *testing.T) {
 	require.Zero(t, d.log.count("lacks posts"), "%s", d.log)
 	require.Equal(t, 17, again.next)
 }
+
+// In one box nobody else has anything to give back.
+func TestFreshFolderInOneBoxWaitsForNobody(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	at := newTwisterd(t, n, "a")
+	require.NoError(t, at.Register(alice))
+	require.NoError(t, at.Register(bob))
+	n.Mine(100)
+	d := watch(t, at, testConfig(t, at, alice, bob), func(d *daemon) {
+		d.k = func() (int, bool) { return -1, false }
+		d.pace.settle = time.Hour
+	})
+	require.Equal(t, -1, d.ready(t).lastHave)
+}

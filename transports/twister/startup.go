@@ -267,6 +267,7 @@ func (d *daemon) learnK(ctx context.Context) (last, have int, err error) {
 		return -1, -1, err
 	}
 	switch {
+	case last >= own && d.start.oneBox && torrent.ListPeers == 0: // nobody is known from whom to get anything back
 	case !torrent.CaughtUp() && time.Since(d.start.begun) < d.pace.settle:
 		d.step("waiting for the daemon to get back what it had", slog.Int("has", have), slog.Int("had", own))
 		if !known {
