@@ -11,6 +11,7 @@ import (
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/nats"
+	"github.com/weft-relay/weft/transports/twister"
 )
 
 // builtIn is every type of transport that a configuration file may name: one line each.
@@ -96,12 +97,12 @@ func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 }
 
 // Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built, and
-// addresses that are listened on twice.
+// addresses that are listened on and Twister users that are posted as twice.
 func Check(file *configs.File) error {
 	log := slog.New(slog.DiscardHandler)
 	_, brokerErr := NewBroker(file, nil, log)
 	_, transportsErr := Transports(file, log)
-	return errors.Join(brokerErr, transportsErr, sameAddress(file))
+	return errors.Join(brokerErr, transportsErr, sameAddress(file), sameUser(file))
 }
 
 // Warnings returns what the file may say, and hardly means: a node runs with it.
@@ -115,6 +116,13 @@ func Warnings(file *configs.File) configs.Problems {
 		warn("broker.embedded.listen", "%s is reached from other machines, and without users everybody may read and publish everything; give users, or listen on 127.0.0.1", b.Listen)
 	}
 	for _, t := range file.Transports {
+		if c, ok := t.Config.(*twister.Config); ok && c.AtMostOnce() {
+			key := "receipts"
+			if c.Format == "seed" {
+				key = "format"
+			}
+			warn("transports."+t.Name+"."+key, "delivery is at most once: a message counts as delivered once the own daemon has taken it, and a crash of that can lose it; use format: weft with receipts: on where the peers run weft")
+		}
 		if c, ok := t.Config.(*nats.Config); ok && configs.Exposed(c.Embedded.Listen) && c.User == "" && c.Token == "" {
 			warn("transports."+t.Name+".embedded.listen", "%s is reached from other machines, and the server asks nobody who they are: whoever connects sees who sends how much to whom, and can delete what waits; give token, or user and password", c.Embedded.Listen)
 		}
@@ -145,6 +153,25 @@ func sameAddress(file *configs.File) error {
 		default:
 			keys[l.address] = l.key
 		}
+	}
+	return errors.Join(errs...)
+}
+
+// sameUser names every Twister user whom an earlier transport has too: both would number his posts, and lose each other's.
+func sameUser(file *configs.File) error {
+	var errs []error
+	keys := map[string]string{}
+	for _, t := range file.Transports {
+		c, ok := t.Config.(*twister.Config)
+		if !ok {
+			continue
+		}
+		key := "transports." + t.Name + ".user"
+		if first, twice := keys[c.User]; twice {
+			errs = append(errs, file.Problem(key, fmt.Errorf("%q is the user of %s too, and two transports of one user lose each other's posts; use one, or another user", c.User, first)))
+			continue
+		}
+		keys[c.User] = key
 	}
 	return errors.Join(errs...)
 }

@@ -124,3 +124,21 @@ broker: {url: "mqtt://127.0.0.1:1883", password: "file:password"}
 	require.NoError(t, err)
 	require.Equal(t, "s3cret", file.Broker.(*plugins.Broker).Password)
 }
+
+func TestDeliveryAtMostOnceIsWarnedOf(t *testing.T) {
+	for config, keys := range map[string][]string{
+		"": nil, ", receipts: on": nil, ", receipts: off": {"transports.bird.receipts"}, ", format: seed": {"transports.bird.format"},
+	} {
+		file, err := configs.Parse("weft.yaml", []byte(`
+node: alice
+transports: {bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: alice`+config+`}}
+`), plugins.Types())
+		require.NoError(t, err)
+		var found []string
+		for _, w := range plugins.Warnings(file) {
+			require.ErrorContains(t, w, "at most once")
+			found = append(found, w.Key)
+		}
+		require.Equal(t, keys, found, config)
+	}
+}

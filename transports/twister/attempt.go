@@ -92,7 +92,7 @@ func (p *poster) reserve() (int, error) {
 // save keeps that all ks below next may have been used. Only the goroutine of run calls it.
 func (p *poster) save(next int) error {
 	p.mu.Lock()
-	state := posterState{next, p.funds.bounds}
+	state := posterState{next, p.posted, p.funds.bounds}
 	same := state == p.kept
 	p.mu.Unlock()
 	if same {
@@ -107,17 +107,24 @@ func (p *poster) save(next int) error {
 	return nil
 }
 
-// use counts a k as used.
+// use counts a k as used: it may have been.
 func (p *poster) use(k int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.next = max(p.next, k+1)
 }
 
+// saw takes in a k that was used for certain, also by other means.
+func (p *poster) saw(k int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
+}
+
 func (p *poster) accepted(k, height int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.next = max(p.next, k+1)
+	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
 	p.funds.block(height, time.Now())
 	p.funds.accept(max(height, p.funds.height()), k, time.Now())
 	p.why = nil

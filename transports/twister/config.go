@@ -3,6 +3,7 @@ package twister
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -28,18 +29,23 @@ type Config struct {
 	// Receipts is "on", or "off" where the peers send none: then a message counts as delivered once the own daemon has taken it.
 	// Default on, and off with format seed.
 	Receipts     string        `yaml:"receipts"`
-	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on; default 10s
+	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on while fewer than 1000 posts are certain to be left; default 10s
 	ResendAfter  time.Duration `yaml:"resend_after"`  // how long a post waits for its receipt at first; doubles. Default 10m
 
-	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for; default 1s
+	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for, 50ms or more; default 1s
 	Readable bool          `yaml:"readable"` // public posts that people can read where topic and payload are text
 	Margin   int           `yaml:"margin"`   // posts that are never spent, for the recipients' chains may lag; default 10
 
-	Node    string   `yaml:"-"` // this node's name
-	Peers   []string `yaml:"-"` // the users of the node's peers
-	Feeds   []string `yaml:"-"` // the users whose public posts are read; the peers if nil
-	DataDir string   `yaml:"-"` // where k, positions and caches are kept; of this transport alone
+	Peers []string `yaml:"-"` // the users of the node's peers
+	Feeds []string `yaml:"-"` // the users whose public posts are read; the peers if nil
+	// Second is the second in which twisterd's habits were measured; a shorter one is for tests, whose daemons are as much quicker, and
+	// lets Poll be as short. Default 1s.
+	Second  time.Duration `yaml:"-"`
+	DataDir string        `yaml:"-"` // where each user has a folder with his k, positions and caches, for one transport at a time
 }
+
+// folder is where the state of the user is. No other user uses his k.
+func (c *Config) folder() string { return filepath.Join(c.DataDir, c.User) }
 
 // Values of Config.Follow, Format and Receipts.
 const (
@@ -63,6 +69,7 @@ func (c *Config) SetDefaults() {
 	setDefault(&c.ResendAfter, 10*time.Minute)
 	setDefault(&c.Poll, time.Second)
 	setDefault(&c.Margin, 10)
+	setDefault(&c.Second, time.Second)
 	if c.Feeds == nil {
 		c.Feeds = c.Peers
 	}
@@ -85,6 +92,12 @@ func (c *Config) receipts() string {
 	}
 	return receiptsOn
 }
+
+// minPoll leaves the daemon time for other work.
+const minPoll = 50 * time.Millisecond
+
+// AtMostOnce reports whether direct messages are sent without receipts, so that a crash of the daemon can lose them.
+func (c *Config) AtMostOnce() bool { return c.receipts() == receiptsOff }
 
 // maxMargin is far beyond what any lag of a chain needs.
 const maxMargin = 10_000
@@ -126,6 +139,9 @@ func (c *Config) Validate() error {
 		if period.value < 0 {
 			errs = append(errs, fmt.Errorf("%s: %v is negative", period.key, period.value))
 		}
+	}
+	if c.Poll >= 0 && c.Poll < minPoll && c.Second >= time.Second {
+		errs = append(errs, fmt.Errorf("poll: %v is less than %v", c.Poll, minPoll))
 	}
 	if c.Margin < 0 || c.Margin > maxMargin {
 		errs = append(errs, fmt.Errorf("margin: %d is not in 0 to %d", c.Margin, maxMargin))

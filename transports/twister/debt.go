@@ -5,6 +5,7 @@ import "time"
 // debt is the receipt that is owed to a sender. It is guarded by the origin's lock.
 type debt struct {
 	delay  time.Duration // how long a receipt waits for a frame to ride on
+	poll   time.Duration // and while posts are plenty
 	resend time.Duration // how long senders wait for receipts
 
 	owed     bool
@@ -65,6 +66,15 @@ func (d *debt) complain(since, now time.Time) {
 	d.owed, d.full, d.deadline = true, true, now
 	d.plainted = now
 	d.plaint = min(2*wait, maxPatience)
+}
+
+// due reports whether the receipt that is owed has waited for long enough.
+func (d *debt) due(now time.Time, plenty bool) bool {
+	deadline := d.deadline
+	if plenty {
+		deadline = deadline.Add(min(d.poll-d.delay, 0))
+	}
+	return d.owed && !d.queued && !now.Before(deadline)
 }
 
 // paid says that a receipt was posted.

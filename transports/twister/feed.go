@@ -22,7 +22,7 @@ type feed struct {
 	post   func(ctx context.Context, m post) (k int, err error)
 	log    *slog.Logger
 	pace   feedPace
-	turn   chan struct{} // holds a token while nobody posts: the parts of a frame follow each other
+	turn   turns         // of who posts: the parts of a frame follow each other
 	reader chan struct{} // holds a token while there is no subscription
 
 	path string
@@ -36,16 +36,16 @@ type feedPace struct {
 	lost  time.Duration // until a post that the daemon has taken and does not show is given up: it was killed
 	first time.Duration // after the first follow in which older posts may still be fetched
 	gap   time.Duration // until a post of a peer is given up of which later ones are here: a broken connection takes a minute
+	stuck time.Duration // and while a daemon claims to have it, and does not give it
 }
 
 func newFeed(c Config, client *rpc.Client, d *daemon, st *status, send func(context.Context, post) (int, error), log *slog.Logger) *feed {
 	f := &feed{
 		config: c, client: client, daemon: d, status: st, post: send, log: log, path: statePath(c, "feed.json"),
-		pace: feedPace{saved: 16 * time.Minute, lost: 20 * unit(c.Poll), gap: 90 * unit(c.Poll), first: 60 * unit(c.Poll)}, turn: make(chan struct{}, 1),
+		pace:   feedPace{saved: 16 * time.Minute, lost: 20 * c.Second, gap: 90 * c.Second, first: 60 * c.Second, stuck: 3600 * c.Second},
 		reader: make(chan struct{}, 1),
 		kept:   map[string]feedPosition{},
 	}
-	f.turn <- struct{}{}
 	f.reader <- struct{}{}
 	return f
 }
@@ -130,12 +130,10 @@ func (f *feed) publish(ctx context.Context, texts []func(int) string, priority i
 }
 
 func (f *feed) postAll(ctx context.Context, texts []func(int) string, priority int) ([]*sent, error) {
-	select {
-	case <-f.turn:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := f.turn.take(ctx, priority); err != nil {
+		return nil, err
 	}
-	defer func() { f.turn <- struct{}{} }()
+	defer f.turn.give()
 	var posts []*sent
 	for _, text := range texts {
 		k, err := f.post(ctx, post{text: text, priority: priority})

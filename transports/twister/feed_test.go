@@ -285,6 +285,7 @@ func TestPostOnItsWayIsWaitedForSoThatOrderIsKept(t *testing.T) {
 func TestPostThatNeverComesIsPassedAndCounted(t *testing.T) {
 	w := newFeedWorld(t)
 	b, _ := open(t, w.bob)
+	b.feed.pace.stuck = b.feed.pace.gap
 	feed := feedOf(t, b)
 	reads(t, b, alice)
 	w.SetLoss(1, true)
@@ -584,6 +585,7 @@ func TestBroadcastSurvivesKillsAndRestarts(t *testing.T) {
 	w := newFeedWorld(t)
 	a, _ := open(t, w.alice)
 	b, _ := open(t, w.bob)
+	b.feed.pace.gap = 10 * time.Millisecond // no session lasts for long
 	feed := feedOf(t, b)
 	reads(t, b, alice)
 	const count = 60

@@ -98,8 +98,15 @@ type follower struct {
 		part
 		next int
 	}
-	public int       // k of the last public post that was read, -1 if unknown
-	since  time.Time // when the post after k was first missed
+	public int // no public post is missed up to this k
+	gap    gap
+}
+
+// gap is how long the post after k has been missing.
+type gap struct {
+	session *session  // in which the two were measured
+	here    time.Time // since when nobody who is connected has it
+	there   time.Time // since when it has been missing at all
 }
 
 func (f *feed) follow(peer string, now time.Time) *follower {
@@ -110,6 +117,9 @@ func (f *feed) follow(peer string, now time.Time) *follower {
 		r.at.Since = now.Unix()
 	}
 	r.k = r.at.K
+	if r.at.Began {
+		r.public = r.k
+	}
 	return r
 }
 
@@ -145,10 +155,13 @@ func (r *follower) catchUp(ctx context.Context, have int, out chan<- *message.Me
 			return
 		}
 		more := false
-		if !r.at.Began {
+		switch {
+		case !r.at.Began:
 			more, err = r.begin(s.ctx, have)
-		} else {
-			more, err = r.readPage(ctx, s.ctx, min(have, r.k+postPage), out)
+		default:
+			if err = r.endHistory(s); err == nil {
+				more, err = r.readPage(ctx, s, min(have, r.k+postPage), out)
+			}
 		}
 		if err != nil {
 			r.log.Debug("public posts are not read", slog.String("peer", r.peer), slog.Any("err", err))
@@ -189,14 +202,14 @@ func (r *follower) begin(ctx context.Context, have int) (more bool, err error) {
 }
 
 func (r *follower) start(k int) {
-	r.at.Began, r.at.K, r.k = true, k, k
+	r.at.Began, r.at.K, r.k, r.public = true, k, k, k
 	r.save()
 	r.log.Info("public posts of a peer are read from now on", slog.String("peer", r.peer), slog.Int("k", k))
 }
 
 // readPage reads the posts up to k, and reports whether it has come that far.
-func (r *follower) readPage(ctx, session context.Context, upTo int, out chan<- *message.Message) (bool, error) {
-	listed, err := r.client.Posts(session, postPage+1, rpc.AllPosts, 0, rpc.Range{User: r.peer, Since: &r.k, Max: &upTo})
+func (r *follower) readPage(ctx context.Context, s *session, upTo int, out chan<- *message.Message) (bool, error) {
+	listed, err := r.client.Posts(s.ctx, postPage+1, rpc.AllPosts, 0, rpc.Range{User: r.peer, Since: &r.k, Max: &upTo})
 	if err != nil {
 		return false, err
 	}
@@ -205,47 +218,56 @@ func (r *follower) readPage(ctx, session context.Context, upTo int, out chan<- *
 	})
 	slices.SortFunc(posts, func(a, b rpc.Post) int { return cmp.Compare(a.K, b.K) })
 	for _, p := range slices.CompactFunc(posts, func(a, b rpc.Post) bool { return a.K == b.K }) {
-		if p.K > r.k+1 && !r.passGap(p) {
-			return false, nil
+		if p.K > r.k+1 {
+			if pass, err := r.passGap(s, p.K); err != nil || !pass {
+				return false, err
+			}
 		}
 		if !r.read(ctx, p, out) {
 			return false, nil
 		}
-		r.since = time.Time{}
+		r.gap = gap{}
 	}
 	if r.k < upTo {
-		if !r.passGap(rpc.Post{K: upTo}) {
-			return false, nil
+		if pass, err := r.passGap(s, upTo); err != nil || !pass {
+			return false, err
 		}
 		r.move(upTo)
 	}
 	return true, nil
 }
 
-// passGap reports whether what is missing before a post is not waited for any longer. A k that is missing may be on its way, or was
-// never used: only the sender's word for his last public post tells.
-func (r *follower) passGap(p rpc.Post) bool {
-	if r.since.IsZero() {
-		r.since = time.Now()
+// passGap reports whether what is missing before a post k is not waited for any longer. A k that is missing may be on its way, or was
+// never used. While nobody is connected who can bring it, and where somebody has it, it may be on its way for longer.
+func (r *follower) passGap(s *session, k int) (bool, error) {
+	torrent, _, err := r.client.TorrentStatus(s.ctx, r.peer)
+	if err != nil {
+		return false, err
 	}
-	if time.Since(r.since) < r.pace.gap {
-		return false
+	now := time.Now()
+	switch hasAll := r.daemon.hasAll(r.peer, torrent); {
+	case r.gap.session != s, len(torrent.Connected) == 0 && !hasAll:
+		r.gap = gap{session: s, here: now, there: now}
+	case !hasAll:
+		r.gap.here = now
 	}
-	if p.LastK != nil && *p.LastK > max(r.public, r.k) && *p.LastK < p.K {
-		r.status.dropped(dropNoPost, 1)
+	if now.Sub(r.gap.here) < r.pace.gap && now.Sub(r.gap.there) < r.pace.stuck {
+		return false, nil
 	}
-	r.log.Debug("public posts never came", slog.String("peer", r.peer), slog.Int("after", r.k), slog.Int("before", p.K))
-	r.since = time.Time{}
-	return true
+	r.log.Debug("public posts never came", slog.String("peer", r.peer), slog.Int("after", r.k), slog.Int("before", k))
+	r.gap = gap{}
+	return true, nil
 }
 
 // read takes one post, and returns false when ctx ended before what it brings was acknowledged.
 func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Message) bool {
-	if p.Direct || p.Foreign || slices.Contains(r.at.Aside, p.K) || r.isHistory(p, time.Now()) {
+	if !p.Direct {
+		r.missed(p)
+	}
+	if p.Direct || p.Foreign || slices.Contains(r.at.Aside, p.K) || r.isHistory(p) {
 		r.move(p.K)
 		return true
 	}
-	r.public = p.K
 	if isPiece(p.Text) {
 		return r.readPart(ctx, p, out)
 	}
@@ -261,16 +283,28 @@ func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Mes
 	return true
 }
 
+// missed counts what never came of the public posts before one: only the sender's word for the one before it tells.
+func (r *follower) missed(p rpc.Post) {
+	if p.LastK != nil && *p.LastK > r.public && *p.LastK < p.K {
+		r.status.dropped(dropNoPost, 1)
+	}
+	r.public = max(r.public, p.K)
+}
+
 // isHistory reports whether a post is from before the peer was first followed: the daemon fetches those as well, for a while.
-func (r *follower) isHistory(p rpc.Post, now time.Time) bool {
-	if r.at.Since == 0 {
-		return false
+func (r *follower) isHistory(p rpc.Post) bool { return p.Time < r.at.Since }
+
+// endHistory notes when the daemon has fetched what there was before the peer was first followed.
+func (r *follower) endHistory(s *session) error {
+	if r.at.Since == 0 || time.Since(s.begun) < r.pace.first {
+		return nil
 	}
-	if p.Time < r.at.Since && now.Sub(time.Unix(r.at.Since, 0)) < r.pace.first {
-		return true
+	torrent, _, err := r.client.TorrentStatus(s.ctx, r.peer)
+	if err == nil && r.daemon.hasAll(r.peer, torrent) {
+		r.at.Since = 0
+		r.save()
 	}
-	r.at.Since = 0
-	return false
+	return err
 }
 
 // move goes on to a post from which nothing was delivered; disk learns of it with the next that is.

@@ -16,6 +16,8 @@ import (
 var (
 	errAlone = errors.New("twisterd has no peer of the block chain, so that torrents and DHT stand still: look at its network, or give it a peer (addnode)")
 	errStale = errors.New("no block for a day, so that torrents and DHT stand still: look whether twisterd still gets blocks")
+	errCliff = errors.New("user_data of twisterd is near the size above which it is not read at the next start, and the messages and whom the user follows " +
+		"are gone: stop twisterd cleanly, move its user_data away, and start it; weft follows again by itself")
 	errBlind = errors.New("twisterd is behind the block chain and is fetching blocks: wait")
 )
 
@@ -39,7 +41,7 @@ const maxReorganised = 6
 // staleAfter is the age of the newest block at which the daemon pauses its torrents.
 const staleAfter = 24 * time.Hour
 
-func statePath(c Config, name string) string { return filepath.Join(c.DataDir, name) }
+func statePath(c Config, name string) string { return filepath.Join(c.folder(), name) }
 
 func (w *chainWatch) load() error { return loadState(w.path, &w.state) }
 
@@ -86,16 +88,18 @@ func (d *daemon) watchData(ctx context.Context) {
 	if time.Since(d.start.measured) < d.pace.data {
 		return
 	}
+	d.start.measured = time.Now()
 	size, err := d.userDataSize(ctx)
 	if err != nil {
 		d.log.Debug("size of the user data is unknown", slog.Any("err", err))
+		if errors.Is(err, rpc.ErrAnswerTooLarge) {
+			d.start.data = rpc.ErrAnswerTooLarge
+		}
 		return
 	}
-	d.start.measured, d.start.data = time.Now(), nil
+	d.start.data = nil
 	if size >= d.cliff {
-		d.start.data = fmt.Errorf("user_data of twisterd holds some %.1f MB of direct messages; above %.0f MB it is not read at the next start, and the messages "+
-			"and whom the user follows are gone: stop twisterd cleanly, move its user_data away, and start it; weft follows again by itself",
-			float64(size)/1e6, maxUserData/1e6)
+		d.start.data = fmt.Errorf("%w (it holds some %.1f MB of direct messages; %.0f MB are read)", errCliff, float64(size)/1e6, maxUserData/1e6)
 	}
 }
 

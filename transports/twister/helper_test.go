@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -66,8 +65,8 @@ func newPoorWorld(t *testing.T, opts twistertest.Options, users ...string) *worl
 // config is quick, and has all other users as peers.
 func (w *world) config(user string) twister.Config {
 	return twister.Config{
-		URL: w.daemons[user].URL(), User: user, Node: user, Peers: slices.DeleteFunc(slices.Clone(w.users), func(u string) bool { return u == user }),
-		DataDir: filepath.Join(w.dirs, user), Poll: 3 * time.Millisecond, ReceiptDelay: 3 * time.Millisecond, ResendAfter: time.Second,
+		URL: w.daemons[user].URL(), User: user, Peers: slices.DeleteFunc(slices.Clone(w.users), func(u string) bool { return u == user }),
+		DataDir: w.dirs, Poll: 3 * time.Millisecond, Second: 3 * time.Millisecond, ReceiptDelay: 3 * time.Millisecond, ResendAfter: time.Second,
 	}
 }
 

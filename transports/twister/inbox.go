@@ -3,9 +3,10 @@ package twister
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
-	"path/filepath"
+	"math"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ const (
 
 	// readAllEvery is how often whole lists are read though they have not grown as far as this side can tell.
 	readAllEvery = 10 * time.Minute
+
+	// manyPosts are so many that a receipt spends one rather than have the sender's lane wait.
+	manyPosts = 1000
 )
 
 // list is what is known of the daemon's list of one peer. Only the goroutine that polls uses it.
@@ -43,7 +47,7 @@ func (t *Transport) poll(ctx context.Context) {
 		}
 		for s.ctx.Err() == nil {
 			if err := t.pollOnce(s.ctx, lists); err != nil && s.ctx.Err() == nil {
-				t.log.Debug("twister direct messages not read", slog.Any("error", err))
+				t.complain(err)
 				t.daemon.suspect()
 			}
 			pause(s.ctx, t.config.Poll)
@@ -51,7 +55,17 @@ func (t *Transport) poll(ctx context.Context) {
 	}
 }
 
-// pollOnce looks at all lists.
+// complain says that messages are not read. What does not pass by itself needs a person, who is told once an hour.
+func (t *Transport) complain(err error) {
+	level := slog.LevelDebug
+	if errors.Is(err, rpc.ErrAnswerTooLarge) && time.Since(t.complained) > time.Hour {
+		t.complained = time.Now()
+		level = slog.LevelWarn
+	}
+	t.log.Log(context.Background(), level, "twister direct messages not read", slog.Any("error", err))
+}
+
+// pollOnce looks at all lists. One that cannot be read keeps no other from being read.
 func (t *Transport) pollOnce(ctx context.Context, lists map[string]*list) error {
 	if len(t.users) == 0 {
 		return nil
@@ -64,16 +78,17 @@ func (t *Transport) pollOnce(ctx context.Context, lists map[string]*list) error 
 	if err != nil {
 		return err
 	}
+	var errs []error
 	for _, user := range t.users {
 		length := 0
 		if entries := newest[user]; len(entries) > 0 {
 			length = entries[len(entries)-1].ID + 1
 		}
 		if err := t.readList(ctx, t.peers[user], lists[user], length); err != nil {
-			return err
+			errs = append(errs, fmt.Errorf("from %s: %w", user, err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // readList takes in what is new in a list of that length.
@@ -121,6 +136,9 @@ func (t *Transport) readEntries(p *peer, l *list, entries []rpc.Message) int {
 			}
 		case m.From == p.user && p.origin.fresh(m.K):
 			fresh++
+			if l.starved && !isPiece(m.Text) { // it would come before the one that had no room
+				continue
+			}
 			if !p.origin.read(m, now, p.outbox.receive) {
 				l.starved = true
 			}
@@ -141,22 +159,22 @@ func (t *Transport) keep(ctx context.Context) {
 			return
 		}
 		t.savePositions()
-		now := time.Now()
+		now, plenty := time.Now(), t.poster.budget().Left >= manyPosts
 		for _, p := range t.peers {
 			p.origin.expire(now)
 			p.outbox.tick(now)
-			if text, done := p.origin.receipt(now); text != nil {
-				t.poster.enqueue(t.ctx, post{to: p.user, text: text}, done)
+			if text, done := p.origin.receipt(now, plenty); text != nil {
+				t.poster.enqueue(t.ctx, post{to: p.user, text: text, priority: math.MaxInt}, done) // the sender spends posts while it waits
 			}
 		}
 	}
 }
 
-func (t *Transport) positionsPath() string { return filepath.Join(t.config.DataDir, "inbox.json") }
+func (t *Transport) positionsPath() string { return statePath(t.config, "inbox.json") }
 
 // savePositions keeps how far the origins have come, if that has changed.
 func (t *Transport) savePositions() {
-	positions, dirty := map[string]position{}, false
+	positions, dirty := maps.Clone(t.strangers), false
 	for user, p := range t.peers {
 		position, changed := p.origin.position()
 		positions[user] = position
@@ -180,10 +198,12 @@ func (t *Transport) loadPositions() error {
 	if err := loadState(t.positionsPath(), &positions); err != nil {
 		return err
 	}
-	for user, position := range maps.All(positions) {
+	for user, position := range positions {
 		if p := t.peers[user]; p != nil {
 			p.origin.restore(position)
+			delete(positions, user)
 		}
 	}
+	t.strangers = positions
 	return nil
 }

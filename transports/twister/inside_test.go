@@ -86,7 +86,7 @@ func twoTwisterds(t testing.TB) (n *twistertest.Network, atAlice, atBob *twister
 func testConfig(t testing.TB, at *twistertest.Daemon, user string, peers ...string) Config {
 	return Config{
 		URL: at.URL(), User: user, Peers: peers, Follow: "auto", ProfileField: "mqtt_topics", Format: "weft",
-		Poll: 4 * time.Millisecond, ProfilePoll: 10 * time.Millisecond, DataDir: t.TempDir(),
+		Poll: 4 * time.Millisecond, Second: 4 * time.Millisecond, ProfilePoll: 10 * time.Millisecond, DataDir: t.TempDir(),
 	}
 }
 
@@ -110,7 +110,7 @@ func watch(t testing.TB, at *twistertest.Daemon, c Config, change ...func(*daemo
 	require.NoError(t, err)
 	log := &logBuffer{}
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	d := newDaemon(c, client, newStatus(logger), func() int { return -1 }, logger)
+	d := newDaemon(c, client, newStatus(logger), func() (int, bool) { return -1, true }, logger)
 	for _, f := range change {
 		f(d)
 	}

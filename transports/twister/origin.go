@@ -74,7 +74,7 @@ type item struct {
 
 func newOrigin(user string, c Config, st *status) *origin {
 	return &origin{
-		user: user, status: st, patience: c.ResendAfter, debt: debt{delay: c.ReceiptDelay, resend: c.ResendAfter},
+		user: user, status: st, patience: c.ResendAfter, debt: debt{delay: c.ReceiptDelay, poll: c.Poll, resend: c.ResendAfter},
 		changed: make(chan struct{}, 1), next: 1, frames: map[int]*assembly{},
 		done: kset{most: maxDone}, seen: kset{most: maxSeen},
 	}

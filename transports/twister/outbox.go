@@ -38,7 +38,8 @@ type outbox struct {
 	mu     sync.Mutex // guards all that follows
 	next   int        // number of the next frame
 	frames []*outFrame
-	recent []string // uuids of confirmed frames, the oldest first
+	recent []string  // uuids of confirmed frames, the oldest first
+	begun  time.Time // when a receipt last had all frames begin anew
 }
 
 // outFrame is a frame under way.

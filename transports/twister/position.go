@@ -64,14 +64,15 @@ func (o *origin) rode(r *receipt, ok bool) {
 	}
 }
 
-// receipt makes the post of a receipt that has waited long enough, and returns nil if none has. It is posted once at a time.
-func (o *origin) receipt(now time.Time) (text func(k int) string, done func(k int, err error)) {
+// receipt makes the post of a receipt that has waited long enough, which is less while posts are plenty, and returns nil if none has. It is
+// posted once at a time.
+func (o *origin) receipt(now time.Time, plenty bool) (text func(k int) string, done func(k int, err error)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.receipts {
 		o.debt.complain(o.since, now)
 	}
-	if o.debt.queued || !o.debt.owed || now.Before(o.debt.deadline) || o.epoch == 0 {
+	if !o.debt.due(now, plenty) || o.epoch == 0 {
 		return nil, nil
 	}
 	o.debt.queued = true
@@ -112,7 +113,7 @@ func (o *origin) statement() *receipt {
 	for number, a := range o.frames {
 		v.frames = append(v.frames, partial{number: number, have: a.bits()})
 	}
-	for number := o.saved + 1; number <= o.taken; number++ { // acknowledged, and not on disk
+	for number := o.saved + 1; number <= min(o.taken, o.saved+maxAhead); number++ { // acknowledged, and not on disk; taken is as the sender says
 		v.frames = append(v.frames, partial{number: number})
 	}
 	slices.SortFunc(v.frames, func(a, b partial) int { return a.number - b.number })

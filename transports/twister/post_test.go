@@ -23,7 +23,7 @@ func started(t *testing.T) (*twistertest.Network, *poster) {
 	require.NoError(t, err)
 	require.NoError(t, d.Register("alice"))
 	n.Mine(5)
-	transport, err := New(Config{URL: d.URL(), User: "alice", DataDir: t.TempDir(), Poll: time.Millisecond}, quietLog())
+	transport, err := New(Config{URL: d.URL(), User: "alice", DataDir: t.TempDir(), Poll: time.Millisecond, Second: time.Millisecond}, quietLog())
 	require.NoError(t, err)
 	require.NoError(t, transport.Start(t.Context()))
 	t.Cleanup(func() { require.NoError(t, transport.Close()) })

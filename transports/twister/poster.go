@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -46,6 +45,7 @@ type poster struct {
 	mu       sync.Mutex // guards all that follows
 	queue    queue
 	next     int // the k that is used next
+	posted   int // the last k that was used for certain, -1 if none
 	reserved int // ks below are reserved on disk
 	stride   int
 	at       time.Time // of the last reservation
@@ -57,13 +57,14 @@ type poster struct {
 // posterState is what the poster keeps on disk.
 type posterState struct {
 	Next   int    `json:"next"` // no k from here on was ever used
+	Last   int    `json:"last"` // k of the last post for certain, -1 if none: those up to Next may only have been reserved
 	Bounds bounds `json:"registered"`
 }
 
 func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	return &poster{
-		config: c, client: client, log: log, path: filepath.Join(c.DataDir, "poster.json"), wake: make(chan struct{}, 1),
-		funds: budget{margin: c.Margin},
+		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: make(chan struct{}, 1),
+		funds: budget{margin: c.Margin}, posted: -1, kept: posterState{Last: unknown},
 	}
 }
 
@@ -77,16 +78,20 @@ func (p *poster) load() error {
 	if p.kept.Next < 0 || p.kept.Next > maxNumber {
 		return fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
 	}
+	p.posted = max(min(p.kept.Last, p.kept.Next-1), -1)
 	p.next, p.reserved = p.kept.Next, p.kept.Next
 	p.funds.bounds = p.kept.Bounds
 	return nil
 }
 
-// last returns the last k that may have been used, -1 if none.
-func (p *poster) last() int {
+// unknown stands for the last k where nothing was ever kept.
+const unknown = -2
+
+// last returns the last k that was used for certain, -1 if none; and false if nothing was ever kept, so that more may have been.
+func (p *poster) last() (k int, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.next - 1
+	return p.posted, p.kept.Last != unknown
 }
 
 // budget returns what the user may post.
@@ -176,23 +181,30 @@ func (p *poster) run(ctx context.Context) {
 		if err != nil {
 			break
 		}
-		p.begin(s)
+		if err := p.begin(s); err != nil {
+			p.log.Error("twister posts are not accounted for", "error", err)
+		}
 		if p.begins != nil {
 			p.begins(s.ctx)
 		}
 		p.runIn(ctx, s)
 	}
-	if err := p.save(p.last() + 1); err != nil {
+	p.mu.Lock()
+	next := p.next
+	p.mu.Unlock()
+	if err := p.save(next); err != nil {
 		p.log.Error("twister posts are not accounted for", "error", err)
 	}
 }
 
-// begin takes the daemon's k where it is ahead: the user has posted by other means.
-func (p *poster) begin(s *session) {
+// begin takes the daemon's k where it is ahead: the user has posted by other means. From then on it is known what was used.
+func (p *poster) begin(s *session) error {
+	p.saw(s.lastHave)
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next = max(p.next, s.lastHave+1)
 	p.funds.block(p.daemon.height(), time.Now())
+	next := max(p.next, p.reserved)
+	p.mu.Unlock()
+	return p.save(next)
 }
 
 // runIn posts until the session ends.

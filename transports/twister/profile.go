@@ -160,12 +160,17 @@ func bencodeLen(value any) int {
 }
 
 // next returns the profile that is put after p with these fields. Its seq is the one after: if there is a newer profile that was not
-// read, it stays, and is found. For the same reason a first one has seq 0, which replaces nothing.
+// read, it stays, and is found. For the same reason a first one has seq 0, which replaces nothing, and the same fields go with the same
+// seq however often they are put: only nodes that have lost them take them.
 func (p *profile) next(fields map[string]any) (profile, error) {
 	if p == nil || p.Blind {
 		first, err := newProfile(0, fields)
 		first.Blind = true
 		return first, err
+	}
+	again, err := newProfile(p.Seq, fields)
+	if err == nil && bytes.Equal(again.Value, p.Value) {
+		return again, nil
 	}
 	if p.Seq == math.MaxInt32 {
 		return profile{}, transports.Permanent(errSeqSpent)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ type status struct {
 	state    transports.State
 	since    time.Time
 	detail   string
-	warned   map[string]bool // details logged since the transport was well
+	warned   map[string]bool // kinds of trouble logged since the transport was well
 	connects uint64
 	lost     map[string]uint64
 }
@@ -48,8 +49,11 @@ func (s *status) set(state transports.State, err error) {
 		s.state, s.since = state, time.Now()
 	}
 	switch {
-	case err != nil && (changed || !s.warned[s.detail]):
-		s.warned[s.detail] = true
+	case err != nil && (changed || !s.warned[kind(err)]):
+		if len(s.warned) >= maxWarned {
+			clear(s.warned)
+		}
+		s.warned[kind(err)] = true
 		level := slog.LevelWarn
 		if errors.Is(err, rpc.ErrWarmingUp) { // which passes by itself
 			level = slog.LevelInfo
@@ -94,6 +98,29 @@ func (s *status) report() transports.Report {
 		r.Dropped = maps.Clone(s.lost)
 	}
 	return r
+}
+
+// maxWarned bounds the kinds of trouble that are remembered.
+const maxWarned = 64
+
+// kind names a trouble without what may be another each time it is looked at, such as a height: by the errors that it wraps.
+func kind(err error) string {
+	if network, ok := err.(*net.OpError); ok { //nolint:errorlint // each error of the chain is looked at by itself
+		return network.Op + ": " + network.Err.Error()
+	}
+	switch wraps := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		if inner := wraps.Unwrap(); inner != nil {
+			return kind(inner)
+		}
+	case interface{ Unwrap() []error }:
+		var kinds []string
+		for _, inner := range wraps.Unwrap() {
+			kinds = append(kinds, kind(inner))
+		}
+		return strings.Join(kinds, "; ")
+	}
+	return err.Error()
 }
 
 // plain leaves out this side's address, which is another one at each attempt.

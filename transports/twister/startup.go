@@ -60,28 +60,28 @@ func (d *daemon) step(text string, args ...any) {
 }
 
 // startUp takes the steps that are possible now. Its error says what it waits for; nil means that all are taken, and comes with the
-// last k of the user.
-func (d *daemon) startUp(ctx context.Context) (lastHave int, err error) {
+// last k of the user that is known of, and the last that the daemon has.
+func (d *daemon) startUp(ctx context.Context) (last, have int, err error) {
 	if d.start.begun.IsZero() {
 		d.start.begun = time.Now()
 	}
 	d.step("checking user", slog.String("user", d.config.User), slog.Int("height", d.height()))
 	if err := d.checkUser(ctx); err != nil {
-		return -1, err
+		return -1, -1, err
 	}
 	if err := d.rescan(ctx); err != nil {
-		return -1, err
+		return -1, -1, err
 	}
 	d.step("checking whom the user follows", slog.String("want", strings.Join(d.wanted(), ", ")))
 	if err := d.follow(ctx); err != nil {
-		return -1, err
+		return -1, -1, err
 	}
-	have, err := d.learnK(ctx)
+	last, have, err = d.learnK(ctx)
 	if err != nil {
-		return -1, err
+		return -1, -1, err
 	}
 	d.watchData(ctx)
-	return have, d.lookForPeers(ctx)
+	return last, have, d.lookForPeers(ctx)
 }
 
 // checkUser returns nil when the user is confirmed and his key is here.
@@ -91,6 +91,9 @@ func (d *daemon) checkUser(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.mu.Lock()
+	d.wallet = wallet
+	d.mu.Unlock()
 	d.start.oneBox = len(d.config.Peers) > 0
 	for _, peer := range d.config.Peers {
 		d.start.oneBox = d.start.oneBox && slices.Contains(wallet, peer)
@@ -239,34 +242,46 @@ func (d *daemon) adviseFollow(missing []string, self bool) error {
 	return nil
 }
 
-// learnK returns the last k of the user that the daemon or the DHT knows. While the daemon lacks some that were used it may be
-// getting them back, and is waited for; those that reached no other daemon it never will.
-func (d *daemon) learnK(ctx context.Context) (int, error) {
-	have, err := d.lastHave(ctx)
-	if err != nil {
-		return -1, err
+// learnK returns the last k of the user that the daemon or the DHT knows of, and the last that the daemon has. While it lacks some that
+// were used it may be getting them back, and is waited for; those that reached no other daemon it never will. So it may where
+// nothing is kept here that says what was used.
+func (d *daemon) learnK(ctx context.Context) (last, have int, err error) {
+	if have, err = d.lastHave(ctx); err != nil {
+		return -1, -1, err
 	}
-	own := d.k()
-	switch {
-	case own < 0 && have < 0:
-		return d.publicK(ctx)
-	case have >= own:
-		return have, nil
+	last = have
+	own, known := d.k()
+	if own < 0 {
+		public, err := d.publicK(ctx)
+		if err != nil {
+			return -1, -1, err
+		}
+		last = max(have, public)
+	}
+	registered := d.start.confirmed != 0 // just now: he has posted nothing
+	if last >= own && (known || registered) {
+		return last, have, nil
 	}
 	torrent, _, err := d.client.TorrentStatus(ctx, d.config.User)
 	if err != nil {
-		return -1, err
+		return -1, -1, err
 	}
-	if !torrent.CaughtUp() && time.Since(d.start.begun) < d.pace.settle {
+	switch {
+	case last >= own && d.start.oneBox && torrent.ListPeers == 0: // nobody is known from whom to get anything back
+	case !torrent.CaughtUp() && time.Since(d.start.begun) < d.pace.settle:
 		d.step("waiting for the daemon to get back what it had", slog.Int("has", have), slog.Int("had", own))
-		return -1, fmt.Errorf("%w: its last post is %d where %d was used", rpc.ErrWarmingUp, have, own)
+		if !known {
+			return -1, -1, fmt.Errorf("%w: nothing is kept here of what was posted, and it may be getting that back", rpc.ErrWarmingUp)
+		}
+		return -1, -1, fmt.Errorf("%w: its last post is %d where %d was used", rpc.ErrWarmingUp, have, own)
+	case last < own:
+		d.log.Warn("twisterd lacks posts that were used; going on behind them", slog.Int("has", have), slog.Int("used", own))
 	}
-	d.log.Warn("twisterd lacks posts that were used; going on behind them", slog.Int("has", have), slog.Int("used", own))
-	return have, nil
+	return last, have, nil
 }
 
-// publicK looks in the DHT for the last public post of a user of whom nothing is known here. It saves a user whose node lost its
-// data from using a k again.
+// publicK looks in the DHT for the last public post of a user of whom no k is known here. It saves a user whose node lost its data
+// from using one again.
 func (d *daemon) publicK(ctx context.Context) (int, error) {
 	entries, err := d.client.DHTGet(ctx, d.config.User, "status", rpc.Single, dhtWait)
 	if err != nil {

@@ -8,6 +8,14 @@ import (
 	"path/filepath"
 )
 
+// makeFolder makes the folder of the state.
+func makeFolder(c Config) error {
+	if err := os.MkdirAll(c.folder(), 0o700); err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
+	}
+	return nil
+}
+
 // loadState reads what saveState kept in the file. Nothing kept leaves state as it is.
 func loadState(path string, state any) error {
 	data, err := os.ReadFile(path)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -35,14 +34,17 @@ type Transport struct {
 	directory *directory
 	feed      *feed
 
-	subscribed chan struct{} // holds a token while there is a subscription of the inbox
-	saveFailed error         // only keep touches it
+	subscribed chan struct{}       // holds a token while there is a subscription of the inbox
+	strangers  map[string]position // of users who are no peers any more, and may be again
+	saveFailed error               // only keep touches it
+	complained time.Time           // when messages that cannot be read were last warned of; only poll touches it
 
 	mu      sync.Mutex
 	started bool
 	closed  bool
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
+	lock    *os.File // of the state
 	running sync.WaitGroup
 }
 
@@ -69,7 +71,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 	}
 	t.daemon = newDaemon(c, client, t.status, t.poster.last, log)
 	t.poster.daemon, t.poster.begins = t.daemon, t.beginSession
-	t.daemon.registered = t.poster.registered
+	t.daemon.registered, t.daemon.used = t.poster.registered, t.poster.saw
 	t.directory = newDirectory(c, client, t.daemon, t.status, log)
 	t.feed = newFeed(c, client, t.daemon, t.status, t.poster.post, log)
 	for _, user := range c.Peers {
@@ -90,16 +92,25 @@ func (t *Transport) newPeer(user string) *peer {
 	return p
 }
 
-// Start reads what the last run has kept and begins to look for the daemon.
+// Start reads what the last run has kept and begins to look for the daemon. It fails while another transport of the same user runs
+// in the same folder: both would use the same k.
 func (t *Transport) Start(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.started {
 		return errors.New("transport was started before")
 	}
-	if err := t.load(); err != nil {
+	if err := makeFolder(t.config); err != nil {
 		return err
 	}
+	lock, err := lockFolder(t.config.folder())
+	if err != nil {
+		return fmt.Errorf("state of the transport: %w", err)
+	}
+	if err := t.load(); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	t.lock = lock
 	t.ctx, t.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	t.started = true
 	for _, run := range []func(context.Context){t.daemon.run, t.poster.run, t.directory.run, t.poll, t.keep} {
@@ -110,9 +121,6 @@ func (t *Transport) Start(ctx context.Context) error {
 
 // load reads the state, and counts the start.
 func (t *Transport) load() error {
-	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
-		return fmt.Errorf("state of the transport: %w", err)
-	}
 	for _, load := range []func() error{t.poster.load, t.directory.load, t.feed.load} {
 		if err := load(); err != nil {
 			return err
@@ -124,7 +132,7 @@ func (t *Transport) load() error {
 	var starts struct {
 		Epoch uint32 `json:"epoch"`
 	}
-	path := filepath.Join(t.config.DataDir, "epoch.json")
+	path := statePath(t.config, "epoch.json")
 	if err := loadState(path, &starts); err != nil {
 		return err
 	}
@@ -164,7 +172,7 @@ func (t *Transport) Close() error {
 	t.running.Wait()
 	t.savePositions()
 	t.status.set(transports.Down, nil)
-	return nil
+	return t.lock.Close()
 }
 
 // Report says how the transport fares, and what the user may still post.

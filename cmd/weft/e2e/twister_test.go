@@ -36,7 +36,7 @@ func flock(t *testing.T, users map[string]string) (*twistertest.Network, map[str
 func onTwister(s *site, user string, d *twistertest.Daemon, peer, peerUser string) {
 	s.node.config["peers"] = list{object{"name": peer, "at": object{"bird": peerUser}}}
 	s.node.config["transports"] = object{"bird": object{
-		"type": "twister", "url": d.URL(), "user": user, "poll": "20ms", "profile_poll": "200ms", "receipt_delay": "50ms", "resend_after": "2s",
+		"type": "twister", "url": d.URL(), "user": user, "poll": "50ms", "profile_poll": "200ms", "receipt_delay": "50ms", "resend_after": "2s",
 	}}
 	s.node.config["routes"] = list{object{"name": "all", "match": list{"#"}, "to": "bird", "qos": 2}}
 }

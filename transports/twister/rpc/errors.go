@@ -25,7 +25,7 @@ var (
 	ErrNotTwisterd = errors.New("what answers there is no twisterd: look at host and port of the url")
 
 	// ErrAnswerTooLarge is returned when an answer exceeds Config.MaxAnswer.
-	ErrAnswerTooLarge = errors.New("answer is too large")
+	ErrAnswerTooLarge = errors.New("answer of twisterd is too large to be read: stop it cleanly, move its user_data away, and start it")
 )
 
 // What is refused before anything is sent.

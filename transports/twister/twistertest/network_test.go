@@ -121,13 +121,13 @@ func TestUserDataIsSavedEverySoOften(t *testing.T) {
 func TestDeadNodeIsWaitedFor(t *testing.T) {
 	_, a, b := twoSites(t, twistertest.Options{Speed: twistertest.Speed{DHTDead: 300 * time.Millisecond}})
 	a.Kill()
-	for wait, most := range map[time.Duration]time.Duration{50 * time.Millisecond: 250 * time.Millisecond, 0: time.Minute} {
-		begin := time.Now()
+	begin := time.Now()
+	for _, wait := range []time.Duration{50 * time.Millisecond, 0} {
 		entries, err := b.DHTGet(t.Context(), "mqtt_alice", "profile", rpc.Single, wait)
 		require.NoError(t, err)
 		require.Empty(t, entries)
-		require.Less(t, time.Since(begin), most)
 	}
+	require.GreaterOrEqual(t, time.Since(begin), 350*time.Millisecond)
 }
 
 func TestNetworkWithoutSenseIsRefused(t *testing.T) {
