@@ -144,7 +144,7 @@ func (b *Broker) Start(ctx context.Context) error {
 }
 
 func (b *Broker) serve(listener *brokerListener, persist *persistHook) error {
-	for _, hook := range []mochi.Hook{&brokerHook{broker: b}, persist} {
+	for _, hook := range []mochi.Hook{&brokerHook{broker: b, persist: persist}, persist} {
 		if err := b.server.AddHook(hook, nil); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
@@ -121,6 +122,8 @@ type brokerConn struct {
 	version  byte   // of the client's MQTT, or 0 before its CONNECT was taken
 	release  func() // ends the move of a session to this connection; nil before it began
 	closeOne sync.Once
+
+	subscribing atomic.Bool // while a SUBSCRIBE of the client is processed
 
 	mu       sync.Mutex
 	resuming bool                // until all that mochi sends again is there

@@ -20,7 +20,8 @@ var bridgeProperty = packets.UserProperty{Key: "weft-bridge", Val: "1"}
 // brokerHook decides who may do what, and gives bridges what Mosquitto gives them.
 type brokerHook struct {
 	mochi.HookBase
-	broker *Broker
+	broker  *Broker
+	persist *persistHook
 }
 
 // ID implements mochi's Hook.
@@ -133,6 +134,9 @@ func (h *brokerHook) OnACLCheck(cl *mochi.Client, topic string, write bool) bool
 // full reports whether no more may wait for the client. The process's own session holds up to maxSession messages: what it does not
 // take, its relay could not store.
 func (h *brokerHook) full(cl *mochi.Client) bool {
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok && conn.subscribing.Load() {
+		return false // it may be the subscription that is asked for, not a message
+	}
 	if !h.broker.quota.full(cl.ID) || isOwn(string(cl.Properties.Username)) {
 		return false
 	}
@@ -187,6 +191,13 @@ func (h *brokerHook) OnPacketRead(_ *mochi.Client, pk packets.Packet) (packets.P
 	return pk, nil
 }
 
+// isDeserted reports whether a session is of a user that the broker does not have.
+func (h *brokerHook) isDeserted(cl *mochi.Client) bool {
+	owner := string(cl.Properties.Username)
+	_, ok := h.user(owner)
+	return len(h.broker.cfg.Users) > 0 && !ok && !isOwn(owner) && !cl.Net.Inline
+}
+
 func isBridge(cl *mochi.Client) bool {
 	return slices.Contains(cl.Properties.Props.User, bridgeProperty)
 }
@@ -194,6 +205,9 @@ func isBridge(cl *mochi.Client) bool {
 // OnSubscribe implements mochi's Hook: a bridge gets nothing back that it has published, and every message with its
 // retain flag. Filters that mochi would take wrongly are made ones that it refuses.
 func (h *brokerHook) OnSubscribe(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if conn, ok := cl.Net.Conn.(*brokerConn); ok {
+		conn.subscribing.Store(true)
+	}
 	bridge := isBridge(cl)
 	for i := range pk.Filters {
 		if checkFilter(pk.Filters[i].Filter, pk.Filters[i].Qos) != nil {
@@ -213,10 +227,16 @@ func asBridge(sub *packets.Subscription) {
 }
 
 // OnStarted implements mochi's Hook: subscriptions of bridges, read from the store, get the flag that the store has no
-// place for.
+// place for. Sessions of users that are there no more end: nobody could take them up.
 func (h *brokerHook) OnStarted() {
 	server := h.broker.server
 	for _, cl := range server.Clients.GetAll() {
+		if h.isDeserted(cl) {
+			h.broker.log.Warn("built-in broker: session ended, its user is there no more", "client", cl.ID, "user", string(cl.Properties.Username))
+			h.persist.OnClientExpired(cl)
+			server.Clients.Delete(cl.ID)
+			continue
+		}
 		if !isBridge(cl) {
 			continue
 		}

@@ -34,14 +34,28 @@ func (t *identifiers) enter(id uint16, taken func(uint16) bool) (uint16, bool) {
 	if in, ok := t.inside[id]; ok {
 		return in, true
 	}
+	near := t.last
 	if ahead := t.last - t.sent; ahead < far || ahead > 3*far {
-		t.last = t.sent + 2*far
+		near = t.sent + 2*far
 	}
-	for range 1 << 16 {
-		t.last++
-		if _, given := t.outside[t.last]; t.last != 0 && !given && !taken(t.last) {
-			t.inside[id], t.outside[t.last] = t.last, id
-			return t.last, true
+	// Where it is crowded there, on from the last that was free: nearly all may wait for the client, and then to look at each of
+	// them for every packet would take too long.
+	in, ok := t.free(near, 64, taken)
+	if !ok {
+		in, ok = t.free(t.last, 1<<16, taken)
+	}
+	if ok {
+		t.inside[id], t.outside[in], t.last = in, id, in
+	}
+	return in, ok
+}
+
+// free returns the first identifier behind from that nothing has, of so many.
+func (t *identifiers) free(from uint16, many int, taken func(uint16) bool) (uint16, bool) {
+	for range many {
+		from++
+		if _, given := t.outside[from]; from != 0 && !given && !taken(from) {
+			return from, true
 		}
 	}
 	return 0, false

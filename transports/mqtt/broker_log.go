@@ -16,7 +16,7 @@ import (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // load reads the records up to the first that is damaged, as the last one is after a crash in the middle of a write. Then the
-// whole file is kept aside: a damaged length looks like a torn end too.
+// whole file is kept aside as well: a damaged length looks like a torn end too. It stays in its place until a new one replaces it.
 func (s *brokerStore) load() error {
 	file, err := os.Open(s.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -50,7 +50,10 @@ func (s *brokerStore) load() error {
 			s.log.Error("built-in broker: the log is damaged, what follows is left out; the file as it was is kept",
 				"file", aside, "offset", offset, "bytes", left, "error", err)
 		}
-		return os.Rename(s.path, aside)
+		if err := errors.Join(ignoreMissing(os.Remove(aside)), os.Link(s.path, aside)); err != nil {
+			s.log.Warn("built-in broker: the damaged file could not be kept", "error", err)
+		}
+		return nil
 	}
 }
 
@@ -178,6 +181,13 @@ func replaceFile(path string, data []byte) (*os.File, error) {
 		return nil, errors.Join(err, os.Remove(file.Name()))
 	}
 	return file, syncDir(filepath.Dir(path))
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func syncDir(dir string) error {

@@ -221,6 +221,7 @@ func (h *persistHook) OnPacketProcessed(cl *mochi.Client, pk packets.Packet, _ e
 			h.OnQosPublish(cl, due, 0, 0) // mochi stores no PUBREL, and would send the PUBLISH again after a restart
 		}
 	}
+	conn.subscribing.Store(false)
 	conn.link.hold(false)
 	h.store.packets.RUnlock()
 }

@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -132,8 +133,13 @@ func TestSessionHoldsSoManyBytes(t *testing.T) {
 	require.NoError(t, own.Publish("", raw("a", "one more", 1)))
 	require.EqualValues(t, 1, b.Report().Dropped["session_full"])
 	w = away(t, b.Addr(), 4, "vacationer")
+	var waiting []uint16
 	for range 10 {
-		w.ack(packets.Puback, w.read(packets.Publish).PacketID)
+		waiting = append(waiting, w.read(packets.Publish).PacketID)
+	}
+	require.Equal(t, []byte{1}, w.subscribeAt(1, 1, "b"), "a full session may subscribe, to a single topic too")
+	for _, id := range waiting {
+		w.ack(packets.Puback, id)
 	}
 	ping := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pingreq}}
 	w.send(ping.PingreqEncode, &ping)
@@ -189,4 +195,42 @@ func TestTakenOverClientIsSentNothingUnknown(t *testing.T) {
 	_, err := first.r.ReadByte()
 	require.ErrorContains(t, err, "EOF")
 	require.Contains(t, log.String(), "takes the session over")
+}
+
+// Users are added to a broker that had none. May its clients connect all the same, and what waited for whoever they were is gone?
+func TestSessionsOfNobodyEndWhenThereAreUsers(t *testing.T) {
+	dir := t.TempDir()
+	b := startBroker(t, mqtt.BrokerConfig{DataDir: dir})
+	w := away(t, b.Addr(), 4, "panel1")
+	w.subscribeAt(1, 1, "secret/#")
+	require.NoError(t, w.conn.Close())
+	require.NoError(t, b.Close())
+	users := []mqtt.User{{Name: "someone", Password: "someone"}}
+	b, log := startLoggedBroker(t, slog.LevelInfo, mqtt.BrokerConfig{DataDir: dir, Users: users})
+	require.Contains(t, log.String(), "session ended, its user is there no more")
+	require.NoError(t, session(t, config(b.URL(), "own"), nil).Publish("", raw("secret/1", "x", 1), raw("open", "y", 1)))
+	w, code := dialWire(t, b.Addr(), 4, "panel1", "someone", func(p *packets.Packet) { p.Connect.Clean = false })
+	require.Zero(t, code)
+	require.Equal(t, []byte{1}, w.subscribeAt(1, 1, "open"))
+}
+
+// The log ends in a torn write, and at the start there is no room for a new one. Is all that it holds there at the next start?
+func TestTornLogSurvivesAStartThatFails(t *testing.T) {
+	dir := t.TempDir()
+	b := startBroker(t, mqtt.BrokerConfig{DataDir: dir})
+	require.NoError(t, session(t, config(b.URL(), "own"), nil).Publish("", retained("r", "kept", 1)))
+	require.NoError(t, b.Close())
+	path := filepath.Join(dir, "broker.log")
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = file.Write([]byte{100, 0, 0, 0, 1, 2, 3, 4, 5})
+	require.NoError(t, errors.Join(err, file.Close()))
+	require.NoError(t, os.Mkdir(path+".new", 0o700)) // in the place of the new log
+	second, err := mqtt.NewBroker(mqtt.BrokerConfig{Listen: "127.0.0.1:0", DataDir: dir}, discard())
+	require.NoError(t, err)
+	require.Error(t, second.Start(t.Context()))
+	require.NoError(t, os.RemoveAll(path+".new"))
+	b = startBroker(t, mqtt.BrokerConfig{DataDir: dir})
+	got := subscribe(t, session(t, config(b.URL(), "reader"), nil), "r")
+	eventually(t, 5*time.Second, "the retained message", func() bool { return got.len() == 1 })
 }
