@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"errors"
 	"log/slog"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -25,8 +27,18 @@ type out struct {
 
 // unstored is why, and since when, what comes from the broker cannot be stored.
 type unstored struct {
-	why   string
-	since time.Time
+	why, cure string
+	since     time.Time
+}
+
+// cureOf says what to do about an error of the disk.
+func cureOf(err error) string {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		if errors.Is(err, full) {
+			return "make room on that disk, and it goes on by itself"
+		}
+	}
+	return "mend the disk of data_dir; it goes on by itself when that takes writes"
 }
 
 // handle is the out-router's handler. It gives up only when its context ends; what the store has taken by then is
@@ -63,7 +75,7 @@ func (o *out) noteUnstored(err error) {
 	if before := o.unstored.Load(); before != nil {
 		since = before.since
 	}
-	o.unstored.Store(&unstored{err.Error(), since})
+	o.unstored.Store(&unstored{err.Error(), cureOf(err), since})
 }
 
 // entries addresses a run. What nobody asked for is left out.

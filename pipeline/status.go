@@ -84,7 +84,7 @@ func (n *Node) Status() Status {
 	s.addProblem("broker", s.Broker)
 	if u := n.out.unstored.Load(); u != nil {
 		s.Outgoing.Unstored, s.Outgoing.UnstoredSince = u.why, u.since
-		s.Problems = append(s.Problems, "messages from the broker cannot be stored, the broker keeps them: "+u.why+"; make room on that disk, and it goes on by itself")
+		s.Problems = append(s.Problems, "messages from the broker cannot be stored, the broker keeps them: "+u.why+"; "+u.cure)
 	}
 	for name, t := range n.transports {
 		if r, ok := t.(transports.Reporter); ok {

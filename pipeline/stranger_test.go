@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"errors"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -162,6 +163,19 @@ func TestNothingIsSealedWithAKeyThatThePeerHasNoMore(t *testing.T) {
 	held()
 	d.route.interests = testInterests(t, dir) // it starts again, and has the profile that it kept
 	held()
+	listed := testPeers(t)
+	for _, p := range listed {
+		if p.Name == "bob" {
+			p.Key = testIdentity(t, 7).Public() // the owner lists the new one
+		}
+	}
+	in, err := newInterests("bird", false, dir, testIdentity(t, 1), listed, &bell{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in.hasOtherKey(d.to) {
+		t.Error("what is shown is signed with the key that is listed now")
+	}
 	if _, err := announce(t, d.route.interests, 2, "bob", 1, "doors/#"); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,11 @@ func TestFreeIdentifierIsFoundInACrowd(t *testing.T) {
 	if most := 2*(1<<16) + 100*packets; looks > most {
 		t.Errorf("%d looks for %d packets; want at most %d", looks, packets, most)
 	}
+	ids = newIdentifiers()
+	waits := uint16(2*far + 1) // just where it looks first
+	if in, _ := ids.enter(1, func(id uint16) bool { return id == waits }); in == waits {
+		t.Errorf("identifier %d of a message that waits", in)
+	}
 	if in, ok := ids.enter(60_001, func(uint16) bool { return true }); ok {
 		t.Errorf("identifier %d of a full table", in)
 	}

@@ -129,7 +129,7 @@ func (h mochiLog) Handle(ctx context.Context, r slog.Record) error {
 	})
 	switch r.Message {
 	case "client store quota reached", "packet ids exhausted": // no hook tells
-		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: 60,000 wait for the client, which must fetch them or end its session")
+		h.notes.drop(client, droppedFull, "acknowledged messages are dropped: too many wait for the client, which must fetch them or end its session", "messages", maxSession)
 		return nil
 	}
 	level := r.Level

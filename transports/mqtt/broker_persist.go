@@ -73,11 +73,11 @@ func (h *persistHook) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 	if !ok {
 		return
 	}
-	h.store.packets.Lock()
 	if old, ok := h.broker.server.Clients.Get(cl.ID); ok && !old.Closed() {
 		h.broker.notes.warn(cl.ID, "taken_over", "a second connection takes the session over, and the first is ended; give each client an identifier of its own",
 			"first", old.Net.Remote, "second", cl.Net.Remote)
 	}
+	h.store.packets.Lock()
 	conn.client, conn.version = cl.ID, cl.Properties.ProtocolVersion
 	conn.release = sync.OnceFunc(h.store.packets.Unlock)
 	conn.resume()
@@ -113,6 +113,9 @@ func (h *persistHook) OnDisconnect(cl *mochi.Client, _ error, expire bool) {
 func (h *persistHook) OnClientExpired(cl *mochi.Client) {
 	h.store.packets.Lock()
 	defer h.store.packets.Unlock()
+	if now, ok := h.broker.server.Clients.Get(cl.ID); ok && now != cl {
+		return // it has come back at this moment
+	}
 	h.broker.server.UnsubscribeClient(cl)
 	cl.ClearInflights()
 	h.store.delete(clientKey(cl.ID))

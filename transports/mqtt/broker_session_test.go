@@ -234,3 +234,22 @@ func TestTornLogSurvivesAStartThatFails(t *testing.T) {
 	got := subscribe(t, session(t, config(b.URL(), "reader"), nil), "r")
 	eventually(t, 5*time.Second, "the retained message", func() bool { return got.len() == 1 })
 }
+
+// The relay's own session is away while its broker takes more than session_bytes. Does it get everything all the same?
+func TestOwnSessionHasNoLimitInBytes(t *testing.T) {
+	b := startBroker(t, mqtt.BrokerConfig{DataDir: t.TempDir(), SessionBytes: 10_000})
+	store := mqtt.NewMemoryStore()
+	relay := session(t, config(b.URL(), "relay"), store)
+	subscribe(t, relay, "a")
+	require.NoError(t, relay.Close())
+	own := session(t, config(b.URL(), "own"), nil)
+	for range 30 {
+		require.NoError(t, own.Publish("", raw("a", strings.Repeat("x", 1000), 1)))
+	}
+	again, err := mqtt.New(config(b.URL(), "relay"), store, nil, discard())
+	require.NoError(t, err)
+	t.Cleanup(func() { again.Close() })
+	got := subscribe(t, again, "a")
+	require.NoError(t, again.Start(t.Context()))
+	eventually(t, 10*time.Second, "all messages", func() bool { return got.len() == 30 })
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -79,13 +80,14 @@ func (s *Session) run() {
 // complaints is when each reason was logged since there was a connection.
 type complaints map[string]time.Time
 
-// ownAddress is this side's in the text of a network error: another one at each attempt.
-var ownAddress = regexp.MustCompile(`\S+->`)
+// passing is what is another at each attempt in the text of an error: this side's address, and the time in that of a certificate.
+var passing = regexp.MustCompile(`\S+->|current time \S+`)
 
 // due reports whether a reason is new, or was logged a minute ago.
 func (c complaints) due(err error, now time.Time) bool {
-	reason := ownAddress.ReplaceAllString(err.Error(), "")
-	if last, said := c[reason]; said && now.Sub(last) < complainAgain {
+	reason := passing.ReplaceAllString(err.Error(), "")
+	maps.DeleteFunc(c, func(_ string, last time.Time) bool { return now.Sub(last) >= complainAgain })
+	if _, said := c[reason]; said {
 		return false
 	}
 	c[reason] = now
