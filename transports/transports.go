@@ -38,6 +38,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
 )
 
 // Transport is what every transport and the broker side have in common. Whoever called Start calls Close, once;
@@ -162,6 +164,16 @@ type Patient interface {
 type Measured interface {
 	// Unit returns how many bytes of a frame go into a unit, or 0 while that is not known.
 	Unit() int
+}
+
+// Pipelined is a publisher that takes a frame while earlier ones to the same topic are not confirmed yet, so that the delay of a
+// link does not bound what crosses it.
+type Pipelined interface {
+	// Send queues a frame behind those sent to the topic before it and returns at once or, where the transport's window is full,
+	// when there is room again or the message's context ends. The context bounds the frame until it is confirmed, as it bounds Publish.
+	// The channel gives once what Publish would have returned; it is buffered, so that nobody need read it. When a frame fails, all that
+	// were sent to the topic after it and are not confirmed fail as well: the far side takes none of them without those before it.
+	Send(topic string, frame *message.Message) <-chan error
 }
 
 // StopWaiter is a broker's session that can be told not to wait for a broker that is away.
