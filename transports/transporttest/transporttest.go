@@ -81,10 +81,13 @@ func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
 // noLeaks checks, after all other cleanup, that the goroutines of the test have ended.
 func noLeaks(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	clock := goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1") // shared by all servers of the process
+	shared := []goleak.Option{ // by all servers or hosts of the process
+		goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server/ats.Register.func1"),
+		goleak.IgnoreAnyFunction("github.com/libp2p/go-flow-metrics.(*sweeper).run"),
+	}
 	t.Cleanup(func() {
 		if !t.Failed() {
-			goleak.VerifyNone(t, before, clock)
+			goleak.VerifyNone(t, append(shared, before)...)
 		}
 	})
 }

@@ -1,0 +1,309 @@
+package kademlia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/weft-relay/weft/transports/kademlia/feedlog"
+)
+
+const (
+	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many are given at a time.
+	maxAnswer  = 8 << 20
+	maxAnswers = 16
+	// maxSources is how many nodes beside its origin are asked for what is missing of a feed, one after the other.
+	maxSources = 8
+)
+
+// answer gives any node what this one has of a feed, from a place on: broadcasts are signed, and for everybody.
+func (f *feeds) answer(c *conn) error {
+	if err := c.within(stallTime); err != nil {
+		return err
+	}
+	origin, err := c.bytes(maxUUID)
+	if err != nil {
+		return err
+	}
+	from, err := c.number()
+	if err != nil {
+		return err
+	}
+	l, epoch := f.find(peer.ID(origin))
+	if l == nil || epoch == 0 {
+		c.putNumber(0)
+		return c.flush()
+	}
+	first, next := l.First(), l.Next()
+	c.putNumber(epoch)
+	c.putNumber(first)
+	c.putNumber(next)
+	for sent := 0; from >= first && from < next; from++ {
+		raw, err := l.Read(from)
+		if err != nil {
+			break // trimmed meanwhile: the asker comes again
+		}
+		if sent += len(raw); sent > maxAnswer && sent > len(raw) {
+			break
+		}
+		c.putBytes(raw)
+	}
+	c.putNumber(0) // an entry is never empty
+	return c.flush()
+}
+
+// find returns the log of a feed that this node has, and its epoch.
+func (f *feeds) find(origin peer.ID) (*feedlog.Log, uint64) {
+	if origin == f.t.host.ID() {
+		return f.own.log, f.own.epoch
+	}
+	if followed := f.byOrigin[origin]; followed != nil {
+		return followed.log, followed.now().Epoch
+	}
+	return nil, 0
+}
+
+// serveAnybody answers a protocol to every node, to a number of them at a time.
+func (f *feeds) serveAnybody() {
+	seats := make(chan struct{}, maxAnswers)
+	f.t.host.SetStreamHandler(protocolLog, func(s network.Stream) {
+		select {
+		case seats <- struct{}{}:
+			defer func() { <-seats }()
+		default:
+			_ = s.Reset()
+			return
+		}
+		f.t.handle(s, func(c *conn) error { return f.answer(c) })
+	})
+}
+
+// catchUp fetches what the log has not, whenever something is missing, and asks now and then whether something is, until ctx ends.
+func (f *followed) catchUp(ctx context.Context) {
+	for wait := newBackoff(streamMin, dialMax); ; {
+		timer := time.NewTimer(f.t.config.Refresh/2 + rand.N(f.t.config.Refresh/2))
+		select {
+		case <-f.lacking:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+		if f.fetch(ctx) {
+			wait.reset()
+			continue
+		}
+		if !wait.sleep(ctx) {
+			return
+		}
+		f.lack()
+	}
+}
+
+// fetch fetches all that can be had now, and reports whether the origin was asked, or nobody was there.
+func (f *followed) fetch(ctx context.Context) (done bool) {
+	asked, behind := 0, false
+	for _, id := range f.sources(ctx) {
+		if ctx.Err() != nil {
+			return true
+		}
+		state, err := f.fetchFrom(ctx, id)
+		if err != nil {
+			f.t.log.Debug("feed not fetched", "peer", f.peer.name, "from", id, "error", err)
+			continue
+		}
+		asked++
+		switch state {
+		case complete:
+			if id == f.peer.id {
+				return true
+			}
+		case trimmed:
+			behind = true
+		}
+	}
+	if !behind {
+		return asked > 0 || f.peer.absent()
+	}
+	return f.skip(ctx)
+}
+
+// What a node had of a feed.
+type completeness int
+
+const (
+	complete completeness = iota // all that this one lacked, if anything
+	trimmed                      // what this one lacks is gone there
+	empty                        // nothing
+)
+
+// fetchFrom fetches from a node what the log has not.
+func (f *followed) fetchFrom(ctx context.Context, id peer.ID) (completeness, error) {
+	for {
+		before := f.log.Next()
+		state, more, err := f.ask(ctx, id, before)
+		if err != nil || !more || f.log.Next() == before {
+			return state, err
+		}
+	}
+}
+
+// ask takes one answer of a node, and says whether there is more.
+func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state completeness, more bool, err error) {
+	ctx, cancel := context.WithTimeout(limited(ctx), stallTime)
+	defer cancel()
+	s, err := f.t.host.NewStream(ctx, id, protocolLog)
+	if err != nil {
+		return empty, false, err
+	}
+	defer s.Reset()
+	defer context.AfterFunc(f.t.ctx, func() { _ = s.Reset() })()
+	c := newConn(s)
+	c.putBytes([]byte(f.peer.id))
+	c.putNumber(from)
+	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
+		return empty, false, err
+	}
+	var has struct{ epoch, first, next uint64 }
+	if has.epoch, err = c.number(); err != nil || has.epoch == 0 {
+		return empty, false, err
+	}
+	if has.first, err = c.number(); err == nil {
+		has.next, err = c.number()
+	}
+	if err != nil {
+		return empty, false, err
+	}
+	epoch := f.now().Epoch
+	if epoch == 0 && id == f.peer.id { // nobody else can say where the feed is without showing an entry
+		return complete, false, f.take(entry{place: place{has.epoch, max(has.next, 1)}})
+	}
+	for {
+		raw, err := c.bytes(maxEntry)
+		if err != nil {
+			return empty, false, noEOF(err)
+		}
+		if len(raw) == 0 {
+			break
+		}
+		e, err := openEntry(f.peer.id, raw)
+		if err != nil {
+			return empty, false, err
+		}
+		if err := f.take(e); err != nil {
+			return empty, false, err
+		}
+	}
+	next := f.log.Next()
+	switch now := f.now().Epoch; {
+	case has.epoch != now && has.epoch != epoch:
+		return complete, has.epoch > now, nil
+	case has.first > next:
+		f.noteTrimmed(has.first)
+		return trimmed, false, nil
+	default:
+		return complete, has.next > next, nil
+	}
+}
+
+// sources returns the nodes that may have what is missing: the origin, then others that listen to the feed, the first ones those that are
+// connected.
+func (f *followed) sources(ctx context.Context) []peer.ID {
+	var all []peer.ID
+	if !f.peer.absent() {
+		all = append(all, f.peer.id)
+	}
+	others := f.topic.ListPeers()
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	if len(others) == 0 && f.peer.absent() {
+		others = f.followers(ctx)
+	}
+	for _, id := range others {
+		if id != f.peer.id && id != f.t.host.ID() && !slices.Contains(all, id) && len(all) < 1+maxSources {
+			all = append(all, id)
+		}
+	}
+	return all
+}
+
+// feedCID names a feed in the directory of who follows it.
+func feedCID(origin peer.ID) (cid.Cid, error) {
+	sum, err := multihash.Sum([]byte("weft feed "+string(origin)), multihash.SHA2_256, -1)
+	if err != nil {
+		return cid.Undef, err
+	}
+	return cid.NewCidV1(cid.Raw, sum), nil
+}
+
+// followers returns nodes that follow the feed as the directory knows them.
+func (f *followed) followers(ctx context.Context) (all []peer.ID) {
+	name, err := feedCID(f.peer.id)
+	if err != nil || f.t.dht.RoutingTable().Size() == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	for info := range f.t.dht.FindProvidersAsync(ctx, name, maxSources) {
+		if info.ID == f.t.host.ID() {
+			continue
+		}
+		if err := f.t.host.Connect(limited(ctx), info); err == nil {
+			all = append(all, info.ID)
+		}
+	}
+	return all
+}
+
+// noteTrimmed remembers the first entry that somebody still has.
+func (f *followed) noteTrimmed(first uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.oldest == 0 || first < f.oldest {
+		f.oldest = first
+	}
+}
+
+// skip goes on with the first entry that anybody still has, once the subscriber has taken all before the gap; until then it reports false.
+func (f *followed) skip(context.Context) bool {
+	f.taking.Lock()
+	defer f.taking.Unlock()
+	now, next := f.now(), f.log.Next()
+	f.mu.Lock()
+	first := f.oldest
+	f.oldest = 0
+	f.mu.Unlock()
+	if first <= next || now.Next < next {
+		return false
+	}
+	f.miss(first - next)
+	if err := f.log.Reset(first); err != nil {
+		f.t.log.Warn("feed is not kept", "peer", f.peer.name, "error", err)
+		return false
+	}
+	f.moveTo(position{now.Epoch, first})
+	f.lack()
+	return true
+}
+
+// offer tells the directory that this node has the feed, for those that come when its origin is away.
+func (f *followed) offer(ctx context.Context) error {
+	name, err := feedCID(f.peer.id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	if err := f.t.dht.Provide(ctx, name, true); err != nil {
+		return fmt.Errorf("feed of %s: %w", f.peer.name, err)
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package kademlia
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p-kad-dht"
+	dhtrecord "github.com/libp2p/go-libp2p-record"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+)
+
+const (
+	// recordAge is how long a record stays in the directory without being put there again.
+	recordAge = 24 * time.Hour
+	// What this node keeps for others, in bytes.
+	recordShelf   = 16 << 20
+	followerShelf = 4 << 20
+)
+
+// openDHT joins the directory of the network's name. Every node keeps a part of it, unless it knows that nobody can reach it.
+func (t *Transport) openDHT() (err error) {
+	t.dht, err = dht.New(t.host,
+		dht.ProtocolPrefix(protocol.ID("/weft/"+t.config.Network)),
+		dht.Mode(dht.ModeAutoServer),
+		dht.Validator(dhtrecord.NamespacedValidator{namespace: validator{}}), // nothing else is kept
+		dht.ValueDatastore(newShelf(recordShelf)),
+		dht.ProviderDatastore(newShelf(followerShelf)),
+		dht.MaxRecordAge(recordAge),
+	)
+	if err != nil {
+		return fmt.Errorf("directory: %w", err)
+	}
+	t.closing = append(t.closing, t.dht.Close)
+	return t.dht.Bootstrap(t.ctx)
+}
+
+// openMDNS looks for nodes of the network on the local one.
+func (t *Transport) openMDNS() error {
+	if !t.config.MDNS || onlyLoopback(t.config.listen()) {
+		return nil
+	}
+	service := mdns.NewMdnsService(t.host, "_weft-"+t.config.Network+"._udp", nearby{t})
+	if err := service.Start(); err != nil {
+		t.log.Warn("nodes on the local network are not looked for", "error", err)
+		return nil
+	}
+	t.closing = append(t.closing, service.Close)
+	return nil
+}
+
+// nearby takes what is found on the local network.
+type nearby struct{ t *Transport }
+
+// HandlePeerFound implements mdns.Notifee. A peer is connected at once; any other node is one to enter the mesh by.
+func (n nearby) HandlePeerFound(info peer.AddrInfo) {
+	if info.ID == n.t.host.ID() || !n.t.enter() {
+		return
+	}
+	go func() {
+		defer n.t.work.Done()
+		ctx, cancel := context.WithTimeout(n.t.ctx, dialTimeout)
+		defer cancel()
+		if err := n.t.host.Connect(ctx, info); err != nil {
+			n.t.log.Debug("node on the local network not reached", "id", info.ID, "error", plainDial(err))
+		}
+	}()
+}

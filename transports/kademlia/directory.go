@@ -1,0 +1,322 @@
+package kademlia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/routing"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// directory keeps profiles: the own one is pushed to every peer that is connected, and put into the Kademlia directory for those that
+// are not; those of peers come in the same ways.
+type directory struct {
+	t *Transport
+
+	mu      sync.Mutex
+	own     record
+	signed  []byte // own, as peers get it
+	small   []byte // own, as the directory gets it
+	known   map[string]record
+	changed chan struct{} // closed and replaced when own or known changes
+	awake   chan struct{} // holds a token when the directory should be asked now
+	lonely  bool          // the last round found no node to ask
+}
+
+func newDirectory(t *Transport) *directory {
+	return &directory{t: t, known: map[string]record{}, changed: make(chan struct{}), awake: make(chan struct{}, 1)}
+}
+
+func (d *directory) change() {
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+func (d *directory) wake() {
+	select {
+	case d.awake <- struct{}{}:
+	default:
+	}
+}
+
+// Announce shows the profile to the peers: to those that are connected at once, to the others when they ask the directory, or come.
+func (t *Transport) Announce(_ context.Context, profile []byte) error {
+	if len(profile) > transports.MaxProfile {
+		return transports.Permanent(fmt.Errorf("profile of %d bytes, at most %d", len(profile), transports.MaxProfile))
+	}
+	if !t.running() {
+		return errClosed
+	}
+	return t.directory.announce(slices.Clone(profile), 0)
+}
+
+// announce makes the profile known under a number that is higher than the last one and than the one given.
+func (d *directory) announce(profile []byte, above uint64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := record{seq: max(uint64(time.Now().UnixMilli()), d.own.seq+1, above+1), profile: profile}
+	signed, err := r.sign(d.t.key)
+	if err != nil {
+		return err
+	}
+	small := signed
+	if len(small) > maxRecord {
+		if small, err = (record{seq: r.seq}).sign(d.t.key); err != nil {
+			return err
+		}
+		d.t.log.Warn("profile is too large for the directory; peers learn it only while they are connected to this node", "bytes", len(signed), "most", maxRecord)
+	}
+	d.own, d.signed, d.small = r, signed, small
+	d.known[d.t.config.Node] = r
+	d.change()
+	d.wake()
+	for _, p := range d.t.peers {
+		d.push(p)
+	}
+	return nil
+}
+
+// Watch delivers the profiles of the peers.
+func (t *Transport) Watch(ctx context.Context) (<-chan transports.Announcement, error) {
+	if !t.enter() {
+		return nil, errClosed
+	}
+	found := make(chan transports.Announcement)
+	go func() {
+		defer t.work.Done()
+		defer close(found)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(t.ctx, cancel)()
+		told := map[string]uint64{}
+		for {
+			d := t.directory
+			d.mu.Lock()
+			changed, known := d.changed, maps.Clone(d.known)
+			d.mu.Unlock()
+			for _, name := range slices.Sorted(maps.Keys(known)) {
+				r := known[name]
+				if r.seq == told[name] {
+					continue
+				}
+				select {
+				case found <- transports.Announcement{Node: name, Profile: r.profile}:
+					told[name] = r.seq
+				case <-ctx.Done():
+					return
+				}
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return found, nil
+}
+
+// take takes what a node has announced, if it is newer than what is known, and returns the number that is known now.
+func (d *directory) take(name string, r record) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if last := d.known[name]; r.seq > last.seq && r.profile != nil {
+		d.known[name] = r
+		d.change()
+	}
+	return max(d.known[name].seq, r.seq)
+}
+
+// push shows the own profile to a connected peer until it has it, or is gone.
+func (d *directory) push(p *neighbour) {
+	if p.name == "" || !p.pushing.CompareAndSwap(false, true) {
+		return
+	}
+	if !d.t.enter() {
+		p.pushing.Store(false)
+		return
+	}
+	go func() {
+		defer d.t.work.Done()
+		d.pushAll(p)
+	}()
+}
+
+func (d *directory) pushAll(p *neighbour) {
+	for wait := newBackoff(streamMin, streamMax); ; {
+		d.mu.Lock()
+		seq, signed := d.own.seq, d.signed
+		connected, _ := p.state()
+		if !connected || signed == nil || p.pushed.Load() == seq {
+			p.pushing.Store(false) // under the lock: what changes from now on is pushed by another
+			d.mu.Unlock()
+			return
+		}
+		d.mu.Unlock()
+		if err := d.pushOnce(p, seq, signed); err != nil {
+			d.t.log.Debug("profile not shown to a peer", "peer", p.name, "error", err)
+			if !wait.sleep(d.t.ctx) {
+				p.pushing.Store(false)
+				return
+			}
+		}
+	}
+}
+
+// pushOnce sends the record over a stream of its own. The peer answers with the number of the newest that it knows.
+func (d *directory) pushOnce(p *neighbour, seq uint64, signed []byte) error {
+	ctx, cancel := context.WithTimeout(d.t.ctx, stallTime)
+	defer cancel()
+	s, err := d.t.host.NewStream(limited(ctx), p.id, protocolProfile)
+	if err != nil {
+		return err
+	}
+	defer s.Reset()
+	defer context.AfterFunc(d.t.ctx, func() { _ = s.Reset() })()
+	c := newConn(s)
+	c.putBytes(signed)
+	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
+		return err
+	}
+	known, err := c.number()
+	if err != nil {
+		return err
+	}
+	if known > seq {
+		return d.outbid(known)
+	}
+	p.pushed.Store(seq)
+	return s.Close()
+}
+
+// outbid announces the own profile anew where a higher number of it is about: the clock was set back, or another node has this one's key.
+func (d *directory) outbid(above uint64) error {
+	if above > uint64(time.Now().Add(maxAhead).UnixMilli()) {
+		return fmt.Errorf("a profile of this node is known with the number %d, which is more than %v ahead of the clock", above, maxAhead)
+	}
+	d.mu.Lock()
+	profile := d.own.profile
+	d.mu.Unlock()
+	return d.announce(profile, above)
+}
+
+// yield shows whoever watches a newer own record than this process has announced, to announce something newer still.
+func (d *directory) yield(found record) error {
+	if found.profile == nil {
+		return d.outbid(found.seq)
+	}
+	d.mu.Lock()
+	d.own.seq = found.seq
+	d.mu.Unlock()
+	d.take(d.t.config.Node, found)
+	return nil
+}
+
+// maxAhead is how far the number of a record, which is a time in milliseconds, may be ahead of the clock of who outbids it.
+const maxAhead = 10 * 365 * 24 * time.Hour
+
+// receive takes the profile of a peer over a stream of its own.
+func (d *directory) receive(p *neighbour, c *conn) error {
+	if err := c.within(stallTime); err != nil {
+		return err
+	}
+	signed, err := c.bytes(transports.MaxProfile + maxRecord)
+	if err != nil {
+		return err
+	}
+	r, err := openRecord(p.id, signed)
+	if err != nil {
+		return err
+	}
+	c.putNumber(d.take(p.name, r))
+	return c.flush()
+}
+
+// run keeps the own profile in the directory and asks it for those of peers that are not connected, until ctx ends.
+func (d *directory) run(ctx context.Context) {
+	for {
+		d.round(ctx)
+		timer := time.NewTimer(d.t.config.Refresh/2 + rand.N(d.t.config.Refresh/2))
+		select {
+		case <-timer.C:
+		case <-d.awake:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// lookupTimeout bounds one question to the directory.
+const lookupTimeout = 30 * time.Second
+
+func (d *directory) round(ctx context.Context) {
+	d.mu.Lock()
+	small, own := d.small, d.own
+	d.lonely = d.t.dht.RoutingTable().Size() == 0
+	lonely := d.lonely
+	d.mu.Unlock()
+	if lonely {
+		return // who connects later wakes it
+	}
+	if small != nil {
+		if err := d.put(ctx, own, small); err != nil && ctx.Err() == nil {
+			d.t.log.Debug("profile not put into the directory", "error", err)
+		}
+	}
+	for _, p := range d.t.peers {
+		if connected, _ := p.state(); connected {
+			continue
+		}
+		r, err := d.get(ctx, p)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			d.take(p.name, r)
+		case !errors.Is(err, routing.ErrNotFound):
+			d.t.log.Debug("profile not found in the directory", "peer", p.name, "error", err)
+		}
+	}
+}
+
+// put puts the own record into the directory, above what is there.
+func (d *directory) put(ctx context.Context, own record, small []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	key := recordKey(d.t.host.ID())
+	if found, err := d.t.dht.GetValue(ctx, key, dht.Quorum(4)); err == nil {
+		if r, err := openAt(key, found); err == nil && r.seq > own.seq {
+			return d.yield(r)
+		}
+	}
+	return d.t.dht.PutValue(ctx, key, small)
+}
+
+func (d *directory) get(ctx context.Context, p *neighbour) (record, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	found, err := d.t.dht.GetValue(ctx, recordKey(p.id))
+	if err != nil {
+		return record{}, err
+	}
+	return openRecord(p.id, found)
+}
+
+// met is called when any node has become known: there is somebody to ask.
+func (d *directory) met() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lonely {
+		d.wake()
+	}
+}

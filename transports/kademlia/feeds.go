@@ -1,0 +1,214 @@
+package kademlia
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/weft-relay/weft/transports/kademlia/feedlog"
+)
+
+const (
+	// maxGossip is the largest entry in bytes that is sent to everybody at once; of a larger one a notice is, and who wants it fetches it.
+	maxGossip = 256 << 10
+	// gossipRoom is the most that one message between nodes may have, in bytes.
+	gossipRoom = 1 << 20
+	// restTime is how long after the last entry its notice is sent once more, for those who have missed it.
+	restTime = 2 * time.Second
+)
+
+// feeds are the broadcasts of this node and of those that it follows.
+type feeds struct {
+	t        *Transport
+	gossip   *pubsub.PubSub
+	own      *ownFeed
+	followed []*followed
+	byOrigin map[peer.ID]*followed
+}
+
+// openFeeds opens the logs and joins the gossip.
+func (t *Transport) openFeeds() error {
+	f := &feeds{t: t, byOrigin: map[peer.ID]*followed{}}
+	t.feeds = f
+	var err error
+	f.serveAnybody()
+	f.gossip, err = pubsub.NewGossipSub(t.ctx, t.host,
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), // entries are signed by their origin
+		pubsub.WithMessageIdFn(func(m *pb.Message) string { sum := sha256.Sum256(m.Data); return string(sum[:]) }),
+		pubsub.WithMaxMessageSize(gossipRoom),
+		pubsub.WithFloodPublish(true),
+	)
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	if f.own, err = t.openOwn(); err != nil {
+		return err
+	}
+	for _, name := range t.config.Follow {
+		p := t.byName[name]
+		if p == nil || f.byOrigin[p.id] != nil {
+			continue
+		}
+		followed, err := t.openFollowed(p)
+		if err != nil {
+			return err
+		}
+		f.followed = append(f.followed, followed)
+		f.byOrigin[p.id] = followed
+	}
+	return nil
+}
+
+// feedDir is where a feed is kept.
+func (t *Transport) feedDir(origin peer.ID) string {
+	return filepath.Join(t.config.DataDir, "feeds", origin.String())
+}
+
+func (t *Transport) openLog(origin peer.ID) (*feedlog.Log, error) {
+	l, err := feedlog.Open(t.feedDir(origin), feedlog.Limits{Bytes: t.config.Log.Bytes, Age: t.config.Log.Age}, t.log)
+	if err != nil {
+		return nil, fmt.Errorf("feed %s: %w", origin, err)
+	}
+	t.closing = append(t.closing, l.Close)
+	return l, nil
+}
+
+// join joins the gossip about a feed, where only its origin's entries are passed on.
+func (f *feeds) join(origin peer.ID) (*pubsub.Topic, error) {
+	name := "/weft/" + f.t.config.Network + "/feed/" + origin.String()
+	err := f.gossip.RegisterTopicValidator(name, func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+		e, err := openEntry(origin, m.Data)
+		if err != nil {
+			return pubsub.ValidationReject
+		}
+		m.ValidatorData = e
+		return pubsub.ValidationAccept
+	})
+	if err != nil {
+		return nil, err
+	}
+	topic, err := f.gossip.Join(name)
+	if err != nil {
+		return nil, err
+	}
+	return topic, nil
+}
+
+// ownFeed is what this node broadcasts: a log on disk, of which it tells everybody who listens.
+type ownFeed struct {
+	key   signer
+	log   *feedlog.Log
+	epoch uint64
+	topic *pubsub.Topic
+	rest  *time.Timer // sends the last notice once more
+	ctx   context.Context
+
+	mu sync.Mutex // held while an entry gets its place
+}
+
+func (t *Transport) openOwn() (*ownFeed, error) {
+	l, err := t.openLog(t.host.ID())
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := ownEpoch(t.feedDir(t.host.ID()), l)
+	if err != nil {
+		return nil, err
+	}
+	topic, err := t.feeds.join(t.host.ID())
+	if err != nil {
+		return nil, err
+	}
+	o := &ownFeed{key: t.key, log: l, epoch: epoch, topic: topic, ctx: t.ctx}
+	o.rest = time.AfterFunc(restTime, o.remind)
+	t.closing = append(t.closing, func() error { o.rest.Stop(); return nil })
+	return o, nil
+}
+
+// publish appends the frame to the log, and tells of it.
+func (f *feeds) publish(m *message.Message) error {
+	if err := m.Context().Err(); err != nil {
+		return err
+	}
+	o := f.own
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	e, err := signEntry(o.key, place{o.epoch, o.log.Next()}, m.UUID, m.Payload)
+	if err != nil {
+		return err
+	}
+	if _, err := o.log.Append(e.raw); err != nil {
+		return fmt.Errorf("feed: %w", err)
+	}
+	f.t.status.bytesOut.Add(uint64(len(m.Payload)))
+	o.rest.Reset(restTime)
+	if len(e.raw) > maxGossip {
+		if e, err = signEntry(o.key, e.place, "", nil); err != nil {
+			return err
+		}
+	}
+	o.tell(e)
+	return nil
+}
+
+// tell sends an entry or a notice to whoever listens now. Others find it in the log.
+func (o *ownFeed) tell(e entry) {
+	_ = o.topic.Publish(o.ctx, e.raw)
+}
+
+// remind sends a notice of the last entry: gossip is not reliable, and nothing else would show that the last one was lost.
+func (o *ownFeed) remind() {
+	at := place{o.epoch, o.log.Next() - 1}
+	if at.number == 0 {
+		return
+	}
+	if e, err := signEntry(o.key, at, "", nil); err == nil {
+		o.tell(e)
+	}
+}
+
+// lines are where the frames of the followed feeds wait for the subscriber.
+func (f *feeds) lines() (all []*line) {
+	for _, followed := range f.followed {
+		all = append(all, followed.line)
+	}
+	return all
+}
+
+// met is called when a peer has connected: it has its own feed, and may have those of others that are away.
+func (f *feeds) met(p *neighbour) {
+	for _, followed := range f.followed {
+		if followed.peer == p || followed.peer.absent() {
+			followed.lack()
+		}
+	}
+}
+
+// ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, for a later log must have a higher one.
+func ownEpoch(dir string, l *feedlog.Log) (uint64, error) {
+	path := filepath.Join(dir, "epoch")
+	text, err := os.ReadFile(path)
+	if err == nil && l.Next() > 1 {
+		if epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && epoch > 0 {
+			return epoch, nil
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	epoch := uint64(time.Now().UnixMilli())
+	return epoch, errors.Join(l.Reset(1), writeFile(path, strconv.AppendUint(nil, epoch, 10)))
+}

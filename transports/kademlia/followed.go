@@ -1,0 +1,267 @@
+package kademlia
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/weft-relay/weft/transports/kademlia/feedlog"
+)
+
+type signer = crypto.PrivKey
+
+// followed is the feed of a peer: a copy of its log, from which the frames go to the subscriber, and which others may fetch it from.
+type followed struct {
+	t    *Transport
+	peer *neighbour
+	line *line
+	log  *feedlog.Log
+	path string // of the position
+
+	topic  *pubsub.Topic
+	taking sync.Mutex // held while the log gets longer, or begins anew
+
+	lacking chan struct{} // holds a token when there are, or may be, entries that the log has not
+	moved   chan struct{} // holds a token when the position has changed
+
+	mu       sync.Mutex
+	position position
+	oldest   uint64 // the first entry that somebody still has, where the next one is gone; 0 where it is not
+	missed   uint64 // entries that were gone before they could be had
+}
+
+// position is how far the subscriber has taken a feed.
+type position struct {
+	Epoch uint64 `json:"epoch"` // 0 while nothing is known of the feed
+	Next  uint64 `json:"next"`  // the first entry that is not taken
+}
+
+func (t *Transport) openFollowed(p *neighbour) (*followed, error) {
+	l, err := t.openLog(p.id)
+	if err != nil {
+		return nil, err
+	}
+	f := &followed{
+		t: t, peer: p, line: newLine(), log: l, path: filepath.Join(t.feedDir(p.id), "position.json"),
+		lacking: make(chan struct{}, 1), moved: make(chan struct{}, 1),
+	}
+	if err := f.load(); err != nil {
+		return nil, fmt.Errorf("feed of %s: %w", p.name, err)
+	}
+	topic, err := t.feeds.join(p.id)
+	if err != nil {
+		return nil, err
+	}
+	f.topic = topic
+	heard, err := topic.Subscribe()
+	if err != nil {
+		return nil, err
+	}
+	t.work.Go(func() { f.listen(t.ctx, heard) })
+	t.work.Go(func() { f.read(t.ctx) })
+	t.work.Go(func() { f.catchUp(t.ctx) })
+	t.work.Go(func() { f.save(t.ctx) })
+	return f, nil
+}
+
+// load reads the position. One that is damaged begins with what the log still has: what comes twice is known by its number.
+func (f *followed) load() error {
+	text, err := os.ReadFile(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if json.Unmarshal(text, &f.position) == nil {
+		return nil
+	}
+	f.t.log.Warn("how far a feed was taken is not known any more; what its log has comes again, and is taken for a repetition", "peer", f.peer.name)
+	if raw, err := f.log.Read(f.log.First()); err == nil {
+		if e, err := openEntry(f.peer.id, raw); err == nil {
+			f.position = position{e.epoch, e.number}
+		}
+	}
+	return nil
+}
+
+// lack looks for what the log has not.
+func (f *followed) lack() {
+	select {
+	case f.lacking <- struct{}{}:
+	default:
+	}
+}
+
+// listen takes what gossip brings until ctx ends.
+func (f *followed) listen(ctx context.Context, heard *pubsub.Subscription) {
+	for {
+		m, err := heard.Next(ctx)
+		if err != nil {
+			return
+		}
+		if e, ok := m.ValidatorData.(entry); ok {
+			if err := f.take(e); err != nil {
+				f.t.log.Warn("feed is not kept, and comes again", "peer", f.peer.name, "error", err)
+			}
+		}
+	}
+}
+
+// now returns the position.
+func (f *followed) now() position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.position
+}
+
+func (f *followed) moveTo(p position) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.position = p
+	f.touch()
+}
+
+// take appends an entry that the origin has signed, if it is the next one. If others are missing before it, they are looked for.
+func (f *followed) take(e entry) error {
+	f.taking.Lock()
+	defer f.taking.Unlock()
+	now := f.now()
+	if e.epoch < now.Epoch {
+		return nil // of a log that its origin has lost
+	}
+	if e.epoch > now.Epoch {
+		if now.Epoch != 0 && now.Next < f.log.Next() {
+			f.lack() // once the subscriber has taken what there was before
+			return nil
+		}
+		if err := f.begin(now, e.place); err != nil {
+			return err
+		}
+	}
+	switch next := f.log.Next(); {
+	case e.number < next:
+		return nil
+	case e.number > next || e.payload == nil:
+		f.lack()
+		return nil
+	}
+	_, err := f.log.Append(e.raw)
+	return err
+}
+
+// begin begins a feed that is new to this node: with what is published from now on, where it was never followed, and else, because its
+// origin has begun anew, with its first entry.
+func (f *followed) begin(last position, now place) error {
+	next := uint64(1)
+	if last.Epoch == 0 {
+		next = now.number
+	}
+	if err := f.log.Reset(next); err != nil {
+		return err
+	}
+	f.moveTo(position{now.epoch, next})
+	return nil
+}
+
+func (f *followed) touch() {
+	select {
+	case f.moved <- struct{}{}:
+	default:
+	}
+}
+
+// read takes the frames from the log to the subscriber until ctx ends.
+func (f *followed) read(ctx context.Context) {
+	var at position
+	for {
+		changed := f.log.Changed()
+		if now := f.now(); at.Epoch != now.Epoch || at.Next < now.Next {
+			at = now
+		}
+		e, err := f.entryAt(&at)
+		switch {
+		case err == nil:
+			payload := e.payload
+			if f.line.push(ctx, &item{uuid: e.uuid, payload: payload, taken: func() { f.taken(e.place) }}) != nil {
+				return
+			}
+			f.t.status.bytesIn.Add(uint64(len(payload)))
+			at.Next++
+			continue
+		case !errors.Is(err, feedlog.ErrNotYet):
+			f.t.log.Warn("feed cannot be read", "peer", f.peer.name, "error", err)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// entryAt returns the entry of the position, or of the first after it that the log has.
+func (f *followed) entryAt(at *position) (entry, error) {
+	if at.Epoch == 0 {
+		return entry{}, feedlog.ErrNotYet
+	}
+	raw, err := f.log.Read(at.Next)
+	if errors.Is(err, feedlog.ErrGone) {
+		first := f.log.First()
+		f.miss(first - at.Next)
+		at.Next = first
+		raw, err = f.log.Read(first)
+	}
+	if err != nil {
+		return entry{}, err
+	}
+	return openEntry(f.peer.id, raw)
+}
+
+// miss counts entries that were gone before they could be taken.
+func (f *followed) miss(count uint64) {
+	f.mu.Lock()
+	f.missed += count
+	f.mu.Unlock()
+	f.t.log.Warn("frames of a feed were missed: they are gone everywhere, or this node takes them too slowly; a larger log (bytes, age) keeps more", "peer", f.peer.name, "frames", count)
+}
+
+// taken moves the position behind an entry.
+func (f *followed) taken(at place) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if at.epoch == f.position.Epoch && at.number >= f.position.Next {
+		f.position.Next = at.number + 1
+		f.touch()
+	}
+}
+
+// saveEvery is how often the position is written, at most. What was taken since comes again after a crash, and is taken for a repetition.
+const saveEvery = time.Second
+
+// save writes the position when it has changed, and once more at the end.
+func (f *followed) save(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-f.moved:
+		case <-ctx.Done():
+		}
+		text, err := json.Marshal(f.now())
+		if err == nil {
+			err = writeFile(f.path, text)
+		}
+		if err != nil {
+			f.t.log.Warn("how far a feed was taken is not kept for the next start", "peer", f.peer.name, "error", err)
+		}
+		pause(ctx, saveEvery)
+	}
+}

@@ -1,0 +1,129 @@
+package kademlia
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/metrics"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// Connections beyond the most are closed, down to the least; never those of peers, which are protected.
+const (
+	leastConns = 96
+	mostConns  = 128
+)
+
+// PeerID returns the name that the owner of the key has in the mesh: libp2p's, which is the key itself.
+func PeerID(key ed25519.PublicKey) (peer.ID, error) {
+	public, err := crypto.UnmarshalEd25519PublicKey(key)
+	if err != nil {
+		return "", err
+	}
+	return peer.IDFromPublicKey(public)
+}
+
+// newHost starts the node's end of the mesh: it listens from then on.
+func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.Host, error) {
+	private, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(c.Peers))
+	if err != nil {
+		return nil, err
+	}
+	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(len(c.Peers))))
+	if err != nil {
+		return nil, err
+	}
+	options := []libp2p.Option{
+		libp2p.Identity(private),
+		libp2p.UserAgent("weft"),
+		libp2p.ConnectionManager(manager),
+		libp2p.ResourceManager(resources),
+		libp2p.BandwidthReporter(traffic),
+		libp2p.DisableMetrics(), // of libp2p's own registry
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.EnableHolePunching(),
+		libp2p.EnableNATService(),
+		libp2p.EnableAutoNATv2(),
+	}
+	listen := c.listen()
+	if len(listen) == 0 {
+		options = append(options, libp2p.NoListenAddrs, libp2p.EnableRelay())
+	} else {
+		options = append(options, libp2p.ListenAddrStrings(listen...))
+	}
+	if c.NetworkKey == "" {
+		options = append(options, libp2p.Transport(libp2pquic.NewTransport))
+	} else {
+		psk, err := hex.DecodeString(c.NetworkKey)
+		if err != nil {
+			return nil, fmt.Errorf("network_key: %w", err)
+		}
+		options = append(options, libp2p.PrivateNetwork(pnet.PSK(psk)))
+	}
+	if c.PortMapping && len(listen) > 0 && !onlyLoopback(listen) {
+		options = append(options, libp2p.NATPortMap())
+	}
+	if len(c.Relays) > 0 {
+		options = append(options, libp2p.EnableAutoRelayWithStaticRelays(addrInfos(c.Relays)))
+	}
+	if len(c.Announce) > 0 {
+		options = append(options, libp2p.AddrsFactory(withAnnounced(c.Announce)))
+	}
+	h, err := libp2p.New(options...)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if c.Relay.Serve {
+		if _, err := relayv2.New(h, relayv2.WithResources(relayResources())); err != nil { // ends with the host's connections
+			h.Close()
+			return nil, fmt.Errorf("relay: %w", err)
+		}
+	}
+	return h, nil
+}
+
+// addrInfos returns the nodes that the addresses, which [Config.Validate] has seen, lead to.
+func addrInfos(addrs []string) (all []peer.AddrInfo) {
+	byID := map[peer.ID]int{}
+	for _, a := range addrs {
+		info, err := peer.AddrInfoFromString(a)
+		if err != nil {
+			continue
+		}
+		i, known := byID[info.ID]
+		if !known {
+			byID[info.ID] = len(all)
+			all = append(all, *info)
+			continue
+		}
+		all[i].Addrs = append(all[i].Addrs, info.Addrs...)
+	}
+	return all
+}
+
+func withAnnounced(addrs []string) func([]multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	var announced []multiaddr.Multiaddr
+	for _, a := range addrs {
+		if m, err := multiaddr.NewMultiaddr(a); err == nil {
+			announced = append(announced, m)
+		}
+	}
+	return func(own []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+		return multiaddr.Unique(append(announced[:len(announced):len(announced)], own...))
+	}
+}

@@ -1,0 +1,158 @@
+package kademlia
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// origin is where the direct frames of one peer wait until the subscriber has taken them. It outlives the streams that bring them: a
+// sender that comes back on a new stream goes on where the last one broke off.
+type origin struct {
+	line *line
+
+	receiving sync.Mutex // held by the one stream that brings frames
+
+	mu       sync.Mutex
+	session  uint64        // of the sender's process
+	received uint64        // frames of that session that are in the line, or were
+	taken    uint64        // of them, in order
+	news     chan struct{} // holds a token when taken has grown
+	end      func()        // ends the stream that brings frames
+}
+
+func newOrigin() *origin { return &origin{line: newLine(), news: make(chan struct{}, 1)} }
+
+// enter begins or goes on with a session, of which the sender says how many frames it knows to be taken, and returns how many of its
+// frames were received.
+func (o *origin) enter(session, confirmed uint64) (received, taken uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if session != o.session || confirmed > o.received {
+		o.session, o.received, o.taken = session, confirmed, confirmed
+	}
+	return o.received, o.taken
+}
+
+// progress returns how many frames of the session were received, and how many of them were taken.
+func (o *origin) progress() (received, taken uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.received, o.taken
+}
+
+// onTaken returns what is to be done when a frame of the session has been taken.
+func (o *origin) onTaken(session uint64) func() {
+	return func() {
+		o.mu.Lock()
+		if o.session == session {
+			o.taken++
+		}
+		o.mu.Unlock()
+		select {
+		case o.news <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// push puts a frame of the session into the line.
+func (o *origin) push(ctx context.Context, session uint64, uuid, payload []byte) error {
+	err := o.line.push(ctx, &item{uuid: string(uuid), payload: payload, taken: o.onTaken(session)})
+	if err == nil {
+		o.mu.Lock()
+		o.received++
+		o.mu.Unlock()
+	}
+	return err
+}
+
+// heartbeat is how often a recipient says how far it is, while the sender waits for that.
+const heartbeat = 5 * time.Second
+
+// receive takes the frames of one stream until it ends. The peer is the one whose key the connection has proven.
+func (t *Transport) receive(p *neighbour, c *conn) error {
+	if err := c.within(stallTime); err != nil {
+		return err
+	}
+	session, err := c.number()
+	if err != nil {
+		return err
+	}
+	confirmed, err := c.number()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	p.origin.supersede(func() { cancel(); _ = c.Reset() })
+	p.origin.receiving.Lock()
+	defer p.origin.receiving.Unlock()
+	received, taken := p.origin.enter(session, confirmed)
+	c.putNumber(received)
+	if err := c.flush(); err != nil {
+		return err
+	}
+	var confirming sync.WaitGroup
+	defer confirming.Wait()
+	defer cancel()
+	confirming.Go(func() { p.origin.confirm(ctx, c, taken) })
+	for {
+		if err := c.within(0); err != nil {
+			return err
+		}
+		if _, err := c.r.Peek(1); err != nil { // between frames it may be silent
+			return err
+		}
+		uuid, err := c.bytes(maxUUID)
+		if err != nil {
+			return noEOF(err)
+		}
+		payload, err := c.bytes(maxFrame)
+		if err != nil {
+			return noEOF(err)
+		}
+		t.status.bytesIn.Add(uint64(len(payload)))
+		if err := p.origin.push(ctx, session, uuid, payload); err != nil {
+			return err
+		}
+	}
+}
+
+// supersede ends the stream that has brought frames so far: the peer has opened another one, so that one is dead, known or not.
+func (o *origin) supersede(end func()) {
+	o.mu.Lock()
+	last := o.end
+	o.end = end
+	o.mu.Unlock()
+	if last != nil {
+		last()
+	}
+}
+
+// confirm tells the sender how many of the session's frames were taken, whenever that grows, and while there are others from time to
+// time that this node lives, until ctx ends.
+func (o *origin) confirm(ctx context.Context, c *conn, told uint64) {
+	alive := time.NewTicker(heartbeat)
+	defer alive.Stop()
+	for {
+		beat := false
+		select {
+		case <-o.news:
+		case <-alive.C:
+			beat = true
+		case <-ctx.Done():
+			return
+		}
+		received, taken := o.progress()
+		if taken == told && (!beat || received == taken) {
+			continue
+		}
+		told = taken
+		c.putNumber(told)
+		if err := c.flush(); err != nil {
+			_ = c.Reset() // ends receive
+			return
+		}
+	}
+}

@@ -1,0 +1,66 @@
+package kademlia
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+)
+
+const (
+	// maxFrame is the largest frame in bytes, direct or broadcast.
+	maxFrame = 16 << 20
+	// What is in flight to one peer, or was read from one and is not taken: so many frames, and so many bytes or one frame.
+	windowFrames = 64
+	windowBytes  = 4 << 20
+
+	mebibyte = 1 << 20
+)
+
+// limits returns what strangers and peers may use of this node. They are chosen for what a node does: streams of a few protocols with
+// its own peers, each with a window of frames in memory, and a directory's small messages with everybody else. A connection flood ends
+// at the connections, a stream flood at the streams of its peer, a memory flood at the memory of its peer. What is over the limit
+// shows as a reset stream.
+func limits(peers int) rcmgr.ConcreteLimitConfig {
+	defaults := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&defaults) // identify, ping, relay, autonat, hole punching
+	conns, streams := mostConns+2*peers, 32*(mostConns+2*peers)
+	own := map[protocol.ID]rcmgr.ResourceLimits{}
+	each := map[protocol.ID]rcmgr.ResourceLimits{}
+	for _, p := range []protocol.ID{protocolDirect, protocolLog, protocolProfile} {
+		own[p] = rcmgr.ResourceLimits{
+			Streams: rcmgr.LimitVal(8*peers + 64), StreamsInbound: rcmgr.LimitVal(4*peers + 32), StreamsOutbound: rcmgr.LimitVal(4*peers + 32),
+			Memory: rcmgr.Unlimited64, // the system's and the peer's bound it
+		}
+		each[p] = rcmgr.ResourceLimits{Streams: 8, StreamsInbound: 4, StreamsOutbound: 4, Memory: 2 * maxFrame}
+	}
+	return rcmgr.PartialLimitConfig{
+		System: rcmgr.ResourceLimits{
+			Conns: rcmgr.LimitVal(2 * conns), ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(2 * conns),
+			Streams: rcmgr.LimitVal(2 * streams), StreamsInbound: rcmgr.LimitVal(streams), StreamsOutbound: rcmgr.LimitVal(2 * streams),
+			FD: rcmgr.LimitVal(2 * conns), Memory: rcmgr.LimitVal64(256*mebibyte + peers*windowBytes),
+		},
+		Transient: rcmgr.ResourceLimits{
+			Conns: rcmgr.LimitVal(conns), ConnsInbound: rcmgr.LimitVal(conns / 2), ConnsOutbound: rcmgr.LimitVal(conns),
+			Streams: rcmgr.LimitVal(streams), StreamsInbound: rcmgr.LimitVal(streams / 2), StreamsOutbound: rcmgr.LimitVal(streams),
+			FD: rcmgr.LimitVal(conns), Memory: 32 * mebibyte,
+		},
+		PeerDefault: rcmgr.ResourceLimits{
+			Conns: 8, ConnsInbound: 4, ConnsOutbound: 8, FD: 8,
+			Streams: 128, StreamsInbound: 64, StreamsOutbound: 128, Memory: 64 * mebibyte,
+		},
+		Protocol: own, ProtocolPeer: each,
+	}.Build(defaults.Scale(256*mebibyte, 1024))
+}
+
+// relayResources is what a relay gives to those whom nobody reaches directly: circuits that carry frames for hours instead of the two
+// minutes and 128 KiB that are meant for finding a direct way.
+func relayResources() relayv2.Resources {
+	r := relayv2.DefaultResources()
+	r.Limit = &relayv2.RelayLimit{Duration: 6 * time.Hour, Data: 4 << 30}
+	r.BufferSize = 16 << 10
+	r.MaxReservationsPerIP = 32
+	return r
+}

@@ -1,0 +1,172 @@
+package kademlia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+)
+
+// neighbour is a node that this one keeps a connection to: a listed peer, or, without a name, a node to enter the mesh by.
+type neighbour struct {
+	name   string
+	id     peer.ID
+	fixed  []multiaddr.Multiaddr // where the configuration says it is
+	origin *origin               // of a peer
+	outbox *outbox
+
+	pushed  atomic.Uint64 // number of the own profile that it has
+	pushing atomic.Bool   // it is being shown that
+	met     atomic.Bool   // it was connected before
+
+	awake chan struct{} // holds a token when another attempt to connect may fare better
+
+	mu        sync.Mutex
+	connected bool
+	since     time.Time // of connected, or of not
+	changed   chan struct{}
+	trouble   error // why there is no connection, or no stream
+}
+
+func newNeighbour(name string, id peer.ID) *neighbour {
+	return &neighbour{
+		name: name, id: id, origin: newOrigin(), outbox: newOutbox(),
+		awake: make(chan struct{}, 1), since: time.Now(), changed: make(chan struct{}),
+	}
+}
+
+// wake tries to connect at once.
+func (p *neighbour) wake() {
+	select {
+	case p.awake <- struct{}{}:
+	default:
+	}
+}
+
+// setConnected notes what the network says, and reports whether that is new.
+func (p *neighbour) setConnected(connected bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.connected == connected {
+		return false
+	}
+	p.connected, p.since, p.trouble = connected, time.Now(), nil
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return true
+}
+
+func (p *neighbour) state() (connected bool, changed <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connected, p.changed
+}
+
+// awaitConnected waits for a connection, and reports whether ctx is still alive.
+func (p *neighbour) awaitConnected(ctx context.Context) bool {
+	for {
+		connected, changed := p.state()
+		if connected {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (p *neighbour) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = err
+}
+
+// Waits between one attempt to connect and the next.
+const (
+	dialMin     = time.Second
+	dialMax     = 2 * time.Minute
+	dialTimeout = 15 * time.Second
+)
+
+// keep keeps a connection to the neighbour until the transport is closed. An absent one costs a timer.
+func (t *Transport) keep(p *neighbour) {
+	wait := newBackoff(dialMin, dialMax)
+	for t.ctx.Err() == nil {
+		connected, changed := p.state()
+		if connected {
+			wait.reset()
+			select {
+			case <-changed:
+				continue
+			case <-t.ctx.Done():
+				return
+			}
+		}
+		if err := t.dial(p); err != nil && t.ctx.Err() == nil {
+			p.note(err)
+			t.log.Debug("peer not reached", "peer", p.label(), "error", err)
+		}
+		timer := time.NewTimer(wait.wait())
+		select {
+		case <-changed:
+		case <-p.awake:
+			wait.reset()
+		case <-timer.C:
+		case <-t.ctx.Done():
+		}
+		timer.Stop()
+	}
+}
+
+func (p *neighbour) label() string {
+	if p.name != "" {
+		return p.name
+	}
+	return p.id.String()
+}
+
+// dial connects by the addresses that are known, and where those fail by what the directory knows.
+func (t *Transport) dial(p *neighbour) error {
+	ctx, cancel := context.WithTimeout(limited(t.ctx), dialTimeout)
+	defer cancel()
+	known := append(t.book.addrs(p.id), p.fixed...)
+	known = append(known, t.host.Peerstore().Addrs(p.id)...)
+	err := errors.New("no address is known")
+	if len(known) > 0 {
+		if err = t.host.Connect(ctx, peer.AddrInfo{ID: p.id, Addrs: known}); err == nil {
+			return nil
+		}
+	}
+	if t.dht.RoutingTable().Size() == 0 {
+		return fmt.Errorf("%w, and no node is connected that could know one", plainDial(err))
+	}
+	ctx, cancelFind := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
+	defer cancelFind()
+	found, findErr := t.dht.FindPeer(ctx, p.id)
+	if findErr != nil {
+		return fmt.Errorf("%w; the directory: %w", plainDial(err), findErr)
+	}
+	if err := t.host.Connect(ctx, found); err != nil {
+		return plainDial(err)
+	}
+	return nil
+}
+
+// limited allows streams over relays, which libp2p counts as second-rate.
+func limited(ctx context.Context) context.Context {
+	return network.WithAllowLimitedConn(ctx, "weft")
+}
+
+// absent reports whether there is no connection.
+func (p *neighbour) absent() bool {
+	connected, _ := p.state()
+	return !connected
+}

@@ -1,0 +1,101 @@
+package kademlia
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// status is what the transport counts of itself, and when its state last changed.
+type status struct {
+	bytesIn, bytesOut atomic.Uint64
+	reconnects        atomic.Uint64
+
+	mu    sync.Mutex
+	state transports.State
+	since time.Time
+}
+
+// enter notes the state, and returns since when it lasts.
+func (s *status) enter(state transports.State) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != state {
+		s.state, s.since = state, time.Now()
+	}
+	return s.since
+}
+
+// Report says how the transport fares: it is up where a peer is connected, or none is listed.
+func (t *Transport) Report() transports.Report {
+	r := transports.Report{
+		State: transports.Down, Reconnects: t.status.reconnects.Load(), BytesIn: t.status.bytesIn.Load(), BytesOut: t.status.bytesOut.Load(),
+	}
+	if t.running() {
+		r.State = transports.Up
+		var absent []string
+		for _, p := range t.peers {
+			if p.absent() {
+				absent = append(absent, p.name)
+			}
+		}
+		if len(absent) > 0 {
+			r.Detail = t.whyAbsent(absent)
+			if len(absent) == len(t.peers) {
+				r.State = transports.Connecting
+			}
+		}
+	}
+	r.Since = t.status.enter(r.State)
+	return r
+}
+
+// whyAbsent says which peers are not connected, and why the first is not.
+func (t *Transport) whyAbsent(names []string) string {
+	const most = 5
+	listed := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		listed += fmt.Sprintf(" and %d more", more)
+	}
+	text := "not connected: " + listed
+	for _, p := range t.peers {
+		if p.name != names[0] {
+			continue
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.trouble != nil {
+			text += fmt.Sprintf(" (%s: %v)", p.name, p.trouble)
+		}
+	}
+	return text
+}
+
+// plainDial puts what libp2p says of a failed connection into one line: for each address what went wrong.
+func plainDial(err error) error {
+	var dial *swarm.DialError
+	if !errors.As(err, &dial) || len(dial.DialErrors) == 0 {
+		return err
+	}
+	const most = 3
+	var all []string
+	for _, e := range dial.DialErrors[:min(len(dial.DialErrors), most)] {
+		cause := e.Cause
+		if op := new(net.OpError); errors.As(cause, &op) {
+			cause = op.Err
+		}
+		all = append(all, fmt.Sprintf("%s: %v", e.Address, cause))
+	}
+	if more := len(dial.DialErrors) - most; more > 0 {
+		all = append(all, fmt.Sprintf("%d more addresses", more))
+	}
+	return errors.New(strings.Join(all, ", "))
+}

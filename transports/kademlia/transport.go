@@ -1,0 +1,373 @@
+package kademlia
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/metrics"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+
+	"github.com/weft-relay/weft/transports"
+)
+
+// Transport carries frames over a mesh of the nodes themselves. It is safe for concurrent use.
+type Transport struct {
+	config  Config
+	log     *slog.Logger
+	status  status
+	traffic *metrics.BandwidthCounter
+
+	peers   []*neighbour // listed
+	entries []*neighbour // nodes to enter the mesh by, that are not listed
+	byName  map[string]*neighbour
+	byID    map[peer.ID]*neighbour
+
+	mu      sync.Mutex
+	started bool
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+
+	key       crypto.PrivKey
+	host      host.Host
+	dht       *dht.IpfsDHT
+	book      *book
+	directory *directory
+	feeds     *feeds
+	closing   []func() error // what Start has opened: last first
+}
+
+var errClosed = errors.New("transport is closed")
+
+// New returns a transport that is not started. It opens nothing.
+func New(c Config, log *slog.Logger) (*Transport, error) {
+	t := &Transport{
+		config: c, log: log, traffic: metrics.NewBandwidthCounter(),
+		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{},
+	}
+	t.ctx, t.cancel = context.WithCancel(context.Background())
+	err := c.Validate()
+	for _, p := range c.Peers {
+		id, keyErr := PeerID(p.Key)
+		if keyErr != nil {
+			err = errors.Join(err, fmt.Errorf("peer %s: %w", p.Name, keyErr))
+			continue
+		}
+		n := newNeighbour(p.Name, id)
+		t.peers = append(t.peers, n)
+		t.byName[p.Name], t.byID[id] = n, n
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, info := range addrInfos(append(c.Bootstrap[:len(c.Bootstrap):len(c.Bootstrap)], c.Relays...)) {
+		n, known := t.byID[info.ID]
+		if !known {
+			n = newNeighbour("", info.ID)
+			t.entries = append(t.entries, n)
+			t.byID[info.ID] = n
+		}
+		n.fixed = append(n.fixed, info.Addrs...)
+	}
+	t.directory = newDirectory(t)
+	return t, nil
+}
+
+// Start listens and begins looking for the peers. It fails where none of the addresses can be listened on.
+func (t *Transport) Start(context.Context) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.started {
+		return errors.New("transport was started before")
+	}
+	err := t.open()
+	if err != nil {
+		t.cancel()
+		return errors.Join(err, t.shut())
+	}
+	t.started = true
+	for _, p := range t.peers {
+		t.work.Go(func() { t.deliver(p) })
+	}
+	for _, p := range append(t.entries, t.peers...) {
+		t.work.Go(func() { t.keep(p) })
+	}
+	t.work.Go(func() { t.directory.run(t.ctx) })
+	return nil
+}
+
+// open opens everything, or what it can until an error.
+func (t *Transport) open() error {
+	private, err := t.config.Key()
+	if err != nil {
+		return err
+	}
+	if t.key, err = crypto.UnmarshalEd25519PrivateKey(private); err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
+		return err
+	}
+	if t.book, err = openBook(t.config.DataDir); err != nil {
+		t.log.Warn("where peers were is forgotten, they are looked up", "error", err)
+	}
+	if t.host, err = newHost(&t.config, private, t.traffic); err != nil {
+		return err
+	}
+	t.closing = append(t.closing, t.host.Close)
+	if _, self := t.byID[t.host.ID()]; self {
+		return errors.New("this node's own key is in its peers; list the others only")
+	}
+	for _, p := range append(t.entries, t.peers...) {
+		t.host.ConnManager().Protect(p.id, "weft")
+	}
+	connectedness, err := t.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
+	if err != nil {
+		return err
+	}
+	identified, err := t.host.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted), eventbus.BufSize(256))
+	if err != nil {
+		return errors.Join(err, connectedness.Close())
+	}
+	t.closing = append(t.closing, connectedness.Close, identified.Close)
+	t.serve(protocolDirect, t.receive)
+	t.serve(protocolProfile, t.directory.receive)
+	for _, open := range []func() error{t.openDHT, t.openFeeds, t.openMDNS} {
+		if err := open(); err != nil {
+			return err
+		}
+	}
+	t.work.Go(func() { t.watchConnections(connectedness, identified) })
+	return nil
+}
+
+// serve answers a protocol to listed peers alone: to anybody else a stream is reset before a byte of it is read.
+func (t *Transport) serve(id protocol.ID, answer func(*neighbour, *conn) error) {
+	t.host.SetStreamHandler(id, func(s network.Stream) {
+		p := t.byID[s.Conn().RemotePeer()]
+		if p == nil || p.name == "" {
+			_ = s.Reset()
+			return
+		}
+		t.handle(s, func(c *conn) error { return answer(p, c) })
+	})
+}
+
+// handle answers a stream, until that ends or the transport is closed.
+func (t *Transport) handle(s network.Stream, answer func(*conn) error) {
+	if !t.enter() {
+		_ = s.Reset()
+		return
+	}
+	defer t.work.Done()
+	defer context.AfterFunc(t.ctx, func() { _ = s.Reset() })()
+	if err := answer(newConn(s)); err != nil {
+		_ = s.Reset()
+		t.log.Debug("stream has ended", "from", s.Conn().RemotePeer(), "protocol", s.Protocol(), "error", err)
+		return
+	}
+	_ = s.Close()
+}
+
+// enter counts work in, unless the transport is closed.
+func (t *Transport) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return false
+	}
+	t.work.Add(1)
+	return true
+}
+
+// Close ends everything that the transport has started.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if !t.started {
+		t.mu.Unlock()
+		return nil
+	}
+	t.started = false
+	t.cancel()
+	t.mu.Unlock()
+	err := t.shut()
+	t.work.Wait()
+	return err
+}
+
+func (t *Transport) shut() error {
+	var errs []error
+	for i := len(t.closing) - 1; i >= 0; i-- {
+		errs = append(errs, t.closing[i]())
+	}
+	t.closing = nil
+	return errors.Join(errs...)
+}
+
+func (t *Transport) running() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.started
+}
+
+// watchConnections tells the neighbours which of them are connected, until the transport is closed.
+func (t *Transport) watchConnections(connectedness, identified event.Subscription) {
+	for {
+		select {
+		case e, ok := <-connectedness.Out():
+			if !ok {
+				return
+			}
+			change := e.(event.EvtPeerConnectednessChanged)
+			if p := t.byID[change.Peer]; p != nil {
+				t.connectionChanged(p, change.Connectedness)
+			}
+		case e, ok := <-identified.Out():
+			if !ok {
+				return
+			}
+			id := e.(event.EvtPeerIdentificationCompleted).Peer
+			if p := t.byID[id]; p != nil {
+				t.met(p)
+			}
+			t.directory.met()
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+// connectionChanged takes what the network says of the neighbour's connections.
+func (t *Transport) connectionChanged(p *neighbour, now network.Connectedness) {
+	connected := now == network.Connected || now == network.Limited
+	if !p.setConnected(connected) {
+		return
+	}
+	switch {
+	case !connected:
+		t.log.Info("peer is not connected any more", "peer", p.label())
+	default:
+		t.log.Info("peer is connected", "peer", p.label())
+		if p.met.Swap(true) {
+			t.status.reconnects.Add(1)
+		}
+	}
+}
+
+// met is called when a neighbour has said who it is and where.
+func (t *Transport) met(p *neighbour) {
+	if err := t.book.remember(p.id, t.host.Peerstore().Addrs(p.id)); err != nil {
+		t.log.Warn("where a peer is cannot be kept for the next start", "peer", p.label(), "error", err)
+	}
+	t.directory.push(p)
+	t.feeds.met(p)
+}
+
+// Publish sends frames to a peer, or to all that follow this node, and waits until they are taken: by the peer, who may be away for
+// long, or into the feed's log on disk.
+func (t *Transport) Publish(topic string, frames ...*message.Message) error {
+	results := make([]<-chan error, len(frames))
+	for i, m := range frames {
+		results[i] = t.Send(topic, m)
+	}
+	for _, result := range results {
+		if err := <-result; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Send implements transports.Pipelined.
+func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
+	if len(frame.Payload) > maxFrame {
+		return failed(transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame)))
+	}
+	if len(frame.UUID) > maxUUID {
+		return failed(transports.Permanent(fmt.Errorf("frame with a name of %d bytes, at most %d are carried", len(frame.UUID), maxUUID)))
+	}
+	if !t.running() {
+		return failed(errClosed)
+	}
+	name, direct := transports.DirectPeer(topic)
+	if p := t.byName[name]; direct && p != nil {
+		return p.outbox.send(frame)
+	}
+	switch {
+	case direct:
+		return failed(transports.Permanent(fmt.Errorf("peer %q: not in the peers of this node", name)))
+	case topic == transports.Broadcast:
+		return failed(t.feeds.publish(frame))
+	}
+	return failed(transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor %q", topic, transports.Direct("PEER"), transports.Broadcast)))
+}
+
+// failed is the result of what is decided.
+func failed(err error) <-chan error {
+	result := make(chan error, 1)
+	result <- err
+	return result
+}
+
+// Patience implements transports.Patient: a frame waits for its peer as long as it takes, at the cost of a timer.
+func (t *Transport) Patience() time.Duration { return 0 }
+
+// MaxPayload returns the largest frame in bytes.
+func (t *Transport) MaxPayload() int { return maxFrame }
+
+// Subscribe delivers direct frames for this node, or the feeds of the peers that it follows.
+func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	var lines []*line
+	switch topic {
+	case transports.Inbox:
+		for _, p := range t.peers {
+			lines = append(lines, p.origin.line)
+		}
+	case transports.Feed:
+		lines = t.feeds.lines()
+	default:
+		return nil, fmt.Errorf("subscribe topic %q: neither %q nor %q", topic, transports.Inbox, transports.Feed)
+	}
+	if !t.enter() {
+		return nil, errClosed
+	}
+	out := make(chan *message.Message)
+	go func() {
+		defer t.work.Done()
+		defer close(out)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(t.ctx, cancel)()
+		var handing sync.WaitGroup
+		for _, l := range lines {
+			handing.Go(func() { l.hand(ctx, out) })
+		}
+		<-ctx.Done()
+		handing.Wait()
+	}()
+	return out, nil
+}
+
+// Addresses returns where other nodes reach this one as far as it knows, each as it is written in their bootstrap.
+func (t *Transport) Addresses() (all []string) {
+	if !t.running() {
+		return nil
+	}
+	for _, a := range t.host.Addrs() {
+		all = append(all, a.String()+"/p2p/"+t.host.ID().String())
+	}
+	return all
+}
