@@ -53,7 +53,7 @@ func (p *poster) send(ctx context.Context, w *waiting) error {
 
 // ofThePost reports whether no other post need fail as this one did.
 func ofThePost(err error) bool {
-	for _, its := range []error{rpc.ErrNoSuchUser, rpc.ErrNoSuchGroup, rpc.ErrTooLong, rpc.ErrInvalidText, rpc.ErrBadValue} {
+	for _, its := range []error{rpc.ErrNoSuchUser, rpc.ErrTooLong, rpc.ErrInvalidText, rpc.ErrBadValue} {
 		if errors.Is(err, its) {
 			return true
 		}
