@@ -267,13 +267,3 @@ func (p *poster) pick() (*waiting, time.Duration) {
 		}
 	}
 }
-
-// pause waits for the delay or until ctx ends.
-func pause(ctx context.Context, delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}

@@ -298,3 +298,14 @@ func (d *daemon) publicK(ctx context.Context) (int, error) {
 
 // dhtWait bounds a look into the DHT: a value that is there was found in a tenth of a second.
 const dhtWait = 2 * time.Second
+
+func (d *daemon) lastHave(ctx context.Context) (int, error) {
+	have, err := d.client.LastHave(ctx, d.config.User, d.config.User)
+	if err != nil {
+		return -1, err
+	}
+	if k, ok := have[d.config.User]; ok {
+		return k, nil
+	}
+	return -1, nil
+}
