@@ -2,8 +2,6 @@ package twister
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,21 +9,7 @@ import (
 	"github.com/weft-relay/weft/transports/twister/rpc"
 )
 
-// post is what the poster sends.
-type post struct {
-	to string // empty: a public post
-	// text returns what to send as the post k, and is called for each attempt. An empty text says that there is nothing to send
-	// any more: the post is left out, and that is no error.
-	text     func(k int) string
-	priority int
-}
-
-// The poster reserves ks on disk before it uses them: one at a time while it posts seldom, and up to maxStride when it posts all the
-// time. A crash wastes what was reserved and not used; a close does not.
 const (
-	maxStride    = 16
-	strideWithin = time.Second
-
 	minRetry = 100 * time.Millisecond // after a call that failed; doubles
 	maxRetry = time.Minute
 )
@@ -54,13 +38,6 @@ type poster struct {
 	why      error // of the last attempt, nil after one that succeeded
 }
 
-// posterState is what the poster keeps on disk.
-type posterState struct {
-	Next   int    `json:"next"` // no k from here on was ever used
-	Last   int    `json:"last"` // k of the last post for certain, -1 if none: those up to Next may only have been reserved
-	Bounds bounds `json:"registered"`
-}
-
 func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	return &poster{
 		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: make(chan struct{}, 1),
@@ -68,51 +45,11 @@ func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	}
 }
 
-// load reads what the last one kept, before run.
-func (p *poster) load() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := loadState(p.path, &p.kept); err != nil {
-		return err
-	}
-	if p.kept.Next < 0 || p.kept.Next > maxNumber {
-		return fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
-	}
-	p.posted = max(min(p.kept.Last, p.kept.Next-1), -1)
-	p.next, p.reserved = p.kept.Next, p.kept.Next
-	p.funds.bounds = p.kept.Bounds
-	return nil
-}
-
-// unknown stands for the last k where nothing was ever kept.
-const unknown = -2
-
-// last returns the last k that was used for certain, -1 if none; and false if nothing was ever kept, so that more may have been.
-func (p *poster) last() (k int, known bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.posted, p.kept.Last != unknown
-}
-
-// budget returns what the user may post.
-func (p *poster) budget() Budget {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.funds.report(p.next)
-}
-
 // trouble returns why nothing is posted, nil if nothing is wrong.
 func (p *poster) trouble() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.why
-}
-
-// registered takes in the height at which this node has registered the user.
-func (p *poster) registered(height int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.funds.registered(height)
 }
 
 // post sends a post and returns its k as soon as the daemon has taken it, or -1 where it was left out. It waits for a session, for the budget and for what
@@ -133,16 +70,6 @@ func (p *poster) post(ctx context.Context, m post) (int, error) {
 	}
 }
 
-// waiting is a post in the queue.
-type waiting struct {
-	post
-	ctx  context.Context
-	done func(k int, err error)
-
-	mu  sync.Mutex
-	why error // of the last attempt
-}
-
 // enqueue has a post sent, and calls done once from the goroutine of run: with its k, or with -1 and why it was not sent, or with -1
 // and nil where its text was empty. After run has ended it is never called.
 func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error)) *waiting {
@@ -152,19 +79,6 @@ func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error
 	p.mu.Unlock()
 	p.stir()
 	return w
-}
-
-// ended is the error of a post whose context has ended.
-func (w *waiting) ended(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return errors.Join(ctx.Err(), w.why)
-}
-
-func (w *waiting) failed(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.why = err
 }
 
 func (p *poster) stir() {
