@@ -28,7 +28,7 @@ type daemon struct {
 	pace  pace
 	cliff int // bytes of user data to warn from on
 
-	wake chan struct{} // holds a token when a look is due at once
+	wake wake // for a look
 	best atomic.Int64
 
 	start   startUp // of run alone, as is chain
@@ -44,7 +44,7 @@ type daemon struct {
 func newDaemon(c Config, client *rpc.Client, st *status, k func() (int, bool), log *slog.Logger) *daemon {
 	return &daemon{
 		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Second), cliff: warnUserData,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
+		wake: newWake(), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
 	}
 }
 
@@ -59,23 +59,12 @@ func (d *daemon) run(ctx context.Context) {
 		if d.look(ctx) {
 			wait = d.pace.health
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-d.wake:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		d.wake.sleep(ctx, wait)
 	}
 }
 
 // suspect has the daemon looked at once: a call failed in a way that may mean it is gone.
-func (d *daemon) suspect() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
+func (d *daemon) suspect() { d.wake.up() }
 
 // height returns the best block known, 0 if none.
 func (d *daemon) height() int { return int(d.best.Load()) }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -50,10 +51,7 @@ func (t *Transport) subscribeFeed(ctx context.Context, out chan<- *message.Messa
 
 // poll asks for the highest k of each peer, and tells those who read them.
 func (f *feed) poll(ctx context.Context, heights map[string]chan int) {
-	peers := make([]string, 0, len(heights))
-	for peer := range heights {
-		peers = append(peers, peer)
-	}
+	peers := slices.Collect(maps.Keys(heights))
 	for len(peers) > 0 {
 		s, err := f.daemon.await(ctx)
 		if err != nil {

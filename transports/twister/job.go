@@ -1,6 +1,7 @@
 package twister
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -71,15 +72,7 @@ func (o *outbox) number(f *outFrame) {
 	f.number = o.next
 	o.next++
 	slices.SortStableFunc(o.frames, func(a, b *outFrame) int {
-		switch {
-		case a.number != 0 && b.number != 0:
-			return a.number - b.number
-		case a.number != 0:
-			return -1
-		case b.number != 0:
-			return 1
-		}
-		return 0
+		return cmp.Compare(uint(a.number)-1, uint(b.number)-1) // none, 0, comes last
 	})
 }
 

@@ -1,9 +1,6 @@
 package twister
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
 // pace is how often and how long the daemon is looked at and waited for.
 type pace struct {
@@ -17,14 +14,4 @@ type pace struct {
 // newPace returns the pace for a twisterd that takes as long for what takes it a second.
 func newPace(u time.Duration) pace {
 	return pace{retry: u, health: 5 * u, grace: 22 * u, settle: 60 * u, data: time.Hour}
-}
-
-// pause waits for the delay or until ctx ends.
-func pause(ctx context.Context, delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

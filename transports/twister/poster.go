@@ -22,7 +22,7 @@ type poster struct {
 	daemon *daemon
 	log    *slog.Logger
 	path   string
-	wake   chan struct{}
+	wake   wake // for what is queued
 	// begins is called from the goroutine of run at the beginning of each session, before anything is posted in it.
 	begins func(ctx context.Context)
 
@@ -40,7 +40,7 @@ type poster struct {
 
 func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	return &poster{
-		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: make(chan struct{}, 1),
+		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: newWake(),
 		funds: budget{margin: c.Margin}, posted: -1, kept: posterState{Last: unknown},
 	}
 }
@@ -77,15 +77,8 @@ func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error
 	p.mu.Lock()
 	p.queue.push(w)
 	p.mu.Unlock()
-	p.stir()
+	p.wake.up()
 	return w
-}
-
-func (p *poster) stir() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
 }
 
 // run posts until ctx ends, and then keeps the exact k.
@@ -127,7 +120,7 @@ func (p *poster) runIn(ctx context.Context, s *session) {
 	for ctx.Err() == nil && s.ctx.Err() == nil {
 		w, wait := p.pick()
 		if w == nil {
-			p.sleep(s.ctx, wait)
+			p.wake.sleep(s.ctx, wait)
 			continue
 		}
 		if err := p.send(s.ctx, w); err == nil {
@@ -137,17 +130,6 @@ func (p *poster) runIn(ctx context.Context, s *session) {
 		p.daemon.suspect()
 		pause(s.ctx, retry)
 		retry = min(2*retry, maxRetry)
-	}
-}
-
-// sleep waits until something is queued, the budget may have changed, or ctx ends.
-func (p *poster) sleep(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-p.wake:
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 
