@@ -103,14 +103,7 @@ func (o *origin) name(number int) string {
 
 func (o *origin) enqueue(it *item) {
 	o.ready = append(o.ready, it)
-	o.stir()
-}
-
-func (o *origin) stir() {
-	select {
-	case o.changed <- struct{}{}:
-	default:
-	}
+	o.changed.up()
 }
 
 // missed notes since when the next frame has been missing while there is something of it or behind it.

@@ -3,8 +3,6 @@ package twister
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/weft-relay/weft/transports/twister/rpc"
 )
@@ -53,7 +51,7 @@ func (p *poster) send(ctx context.Context, w *waiting) error {
 
 // ofThePost reports whether no other post need fail as this one did.
 func ofThePost(err error) bool {
-	for _, its := range []error{rpc.ErrNoSuchUser, rpc.ErrNoSuchGroup, rpc.ErrTooLong, rpc.ErrInvalidText, rpc.ErrBadValue} {
+	for _, its := range []error{rpc.ErrNoSuchUser, rpc.ErrTooLong, rpc.ErrInvalidText, rpc.ErrBadValue} {
 		if errors.Is(err, its) {
 			return true
 		}
@@ -68,73 +66,4 @@ func (p *poster) again(w *waiting, err error) {
 	defer p.mu.Unlock()
 	p.why = err
 	p.queue.unpop(w)
-}
-
-// reserve returns the next k once disk knows that it may have been used.
-func (p *poster) reserve() (int, error) {
-	p.mu.Lock()
-	k, now := p.next, time.Now()
-	if k < p.reserved {
-		p.mu.Unlock()
-		return k, nil
-	}
-	if now.Sub(p.at) < strideWithin {
-		p.stride = min(2*p.stride, maxStride)
-	} else {
-		p.stride = 1
-	}
-	p.at = now
-	upTo := k + p.stride
-	p.mu.Unlock()
-	return k, p.save(upTo)
-}
-
-// save keeps that all ks below next may have been used. Only the goroutine of run calls it.
-func (p *poster) save(next int) error {
-	p.mu.Lock()
-	state := posterState{next, p.posted, p.funds.bounds}
-	same := state == p.kept
-	p.mu.Unlock()
-	if same {
-		return nil
-	}
-	if err := saveState(p.path, state); err != nil {
-		return fmt.Errorf("reserve posts: %w", err)
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kept, p.reserved = state, next
-	return nil
-}
-
-// use counts a k as used: it may have been.
-func (p *poster) use(k int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next = max(p.next, k+1)
-}
-
-// saw takes in a k that was used for certain, also by other means.
-func (p *poster) saw(k int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
-}
-
-func (p *poster) accepted(k, height int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
-	p.funds.block(height, time.Now())
-	p.funds.accept(max(height, p.funds.height()), k, time.Now())
-	p.why = nil
-}
-
-func (p *poster) refused(k, height int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !errors.Is(p.why, rpc.ErrBudgetSpent) {
-		p.log.Info("twister posts of this user are spent, waiting for blocks", "k", k, "height", height)
-	}
-	p.funds.refuse(height, k)
 }

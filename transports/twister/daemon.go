@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,20 +12,6 @@ import (
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/twister/rpc"
 )
-
-// pace is how often and how long the daemon is looked at and waited for.
-type pace struct {
-	retry  time.Duration // between looks while it is not ready
-	health time.Duration // between looks while it is; less than the ten seconds of its warm-up, so that no restart is missed
-	grace  time.Duration // how long it may take to read its user data once its session exists: up to 21 s were measured
-	settle time.Duration // how long it may take to get pieces back that it has lost
-	data   time.Duration // between looks at the size of its user data
-}
-
-// newPace returns the pace for a twisterd that takes as long for what takes it a second.
-func newPace(u time.Duration) pace {
-	return pace{retry: u, health: 5 * u, grace: 22 * u, settle: 60 * u, data: time.Hour}
-}
 
 // daemon watches the twisterd that the transport drives: it brings user and daemon to where they can send and receive, and says
 // when they can.
@@ -43,7 +28,7 @@ type daemon struct {
 	pace  pace
 	cliff int // bytes of user data to warn from on
 
-	wake chan struct{} // holds a token when a look is due at once
+	wake wake // for a look
 	best atomic.Int64
 
 	start   startUp // of run alone, as is chain
@@ -56,19 +41,10 @@ type daemon struct {
 	changed chan struct{}
 }
 
-// session is a stretch of time in which the daemon is ready.
-type session struct {
-	ctx      context.Context // ends with it
-	end      context.CancelFunc
-	lastHave int // k of the last post of the own user that was known of when it began, -1 if none
-	begun    time.Time
-	have     int // the greatest that the daemon has had since, -1 if none; of run alone
-}
-
 func newDaemon(c Config, client *rpc.Client, st *status, k func() (int, bool), log *slog.Logger) *daemon {
 	return &daemon{
 		config: c, client: client, status: st, k: k, log: log, pace: newPace(c.Second), cliff: warnUserData,
-		wake: make(chan struct{}, 1), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
+		wake: newWake(), changed: make(chan struct{}), chain: chainWatch{path: statePath(c, "daemon.json")}, start: startUp{sent: -1},
 	}
 }
 
@@ -83,45 +59,15 @@ func (d *daemon) run(ctx context.Context) {
 		if d.look(ctx) {
 			wait = d.pace.health
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-d.wake:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		d.wake.sleep(ctx, wait)
 	}
 }
 
 // suspect has the daemon looked at once: a call failed in a way that may mean it is gone.
-func (d *daemon) suspect() {
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
+func (d *daemon) suspect() { d.wake.up() }
 
 // height returns the best block known, 0 if none.
 func (d *daemon) height() int { return int(d.best.Load()) }
-
-// await returns the session as soon as there is one.
-func (d *daemon) await(ctx context.Context) (*session, error) {
-	for {
-		d.mu.Lock()
-		s, changed := d.session, d.changed
-		d.mu.Unlock()
-		switch {
-		case ctx.Err() != nil:
-			return nil, fmt.Errorf("twisterd is not ready: %w", ctx.Err())
-		case s != nil:
-			return s, nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		}
-	}
-}
 
 // look reports whether the daemon is ready. Only run calls it.
 func (d *daemon) look(ctx context.Context) bool {
@@ -207,82 +153,6 @@ func (d *daemon) check(ctx context.Context) error {
 	d.session.have = have
 	d.watchData(ctx)
 	return d.lookForPeers(ctx)
-}
-
-func (d *daemon) begin(ctx context.Context, last, have int) {
-	d.start.done(d.log)
-	s := &session{lastHave: last, have: have, begun: time.Now()}
-	s.ctx, s.end = context.WithCancel(ctx)
-	d.status.connected()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.session = s
-	d.announce()
-}
-
-func (d *daemon) endSession() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.session != nil {
-		d.session.end()
-		d.session = nil
-		d.announce()
-	}
-}
-
-// announce wakes whoever waits. It is called under the lock.
-func (d *daemon) announce() {
-	close(d.changed)
-	d.changed = make(chan struct{})
-}
-
-// lookForPeers notes whether anybody can get what is posted.
-func (d *daemon) lookForPeers(ctx context.Context) error {
-	torrent, _, err := d.client.TorrentStatus(ctx, d.config.User)
-	if err != nil {
-		return err
-	}
-	if torrent.Peers > 0 {
-		d.chain.seeFollower()
-	}
-	peers, alone := torrent.Peers > 0 || d.start.oneBox, d.start.oneBox || !d.chain.state.Followed
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.peers, d.alone = peers, alone
-	return nil
-}
-
-func (d *daemon) hasPeers() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.peers
-}
-
-// isAlone reports whether no other daemon waits for what is posted: none has ever had the user's torrent, or all peers have their keys
-// in the same wallet.
-func (d *daemon) isAlone() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.alone
-}
-
-// hasAll reports whether a torrent has all that there is to get: of a user who posts from this daemon that is so while no other is
-// connected.
-func (d *daemon) hasAll(user string, torrent rpc.TorrentStatus) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return torrent.CaughtUp() || len(torrent.Connected) == 0 && slices.Contains(d.wallet, user)
-}
-
-func (d *daemon) lastHave(ctx context.Context) (int, error) {
-	have, err := d.client.LastHave(ctx, d.config.User, d.config.User)
-	if err != nil {
-		return -1, err
-	}
-	if k, ok := have[d.config.User]; ok {
-		return k, nil
-	}
-	return -1, nil
 }
 
 var (

@@ -35,7 +35,7 @@ type directory struct {
 	status *status
 	log    *slog.Logger
 	path   string
-	wake   chan struct{} // holds a token when the wish has changed
+	wake   wake          // for a wish that has changed
 	looks  chan struct{} // holds a token for each look into the DHT
 
 	mu      sync.Mutex // guards all that follows
@@ -82,7 +82,7 @@ func (w *wish) isDone() bool {
 
 func newDirectory(c Config, client *rpc.Client, d *daemon, st *status, log *slog.Logger) *directory {
 	return &directory{
-		config: c, client: client, daemon: d, status: st, log: log, path: statePath(c, "profiles.json"), wake: make(chan struct{}, 1),
+		config: c, client: client, daemon: d, status: st, log: log, path: statePath(c, "profiles.json"), wake: newWake(),
 		looks: make(chan struct{}, profileReaders), kept: directoryState{Peers: map[string]peerState{}}, older: map[string]int{}, logged: map[string]time.Time{},
 		version: map[string]int{}, changed: make(chan struct{}),
 	}
@@ -128,13 +128,7 @@ func (d *directory) run(ctx context.Context) {
 			retry = min(2*retry, wait)
 			wait = retry
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-d.wake:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		d.wake.sleep(ctx, wait)
 	}
 }
 
@@ -151,10 +145,7 @@ func (d *directory) show(ctx context.Context, filters []string) error {
 	}
 	d.wish = w
 	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
+	d.wake.up()
 	select {
 	case <-w.done:
 		return w.err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,16 +23,6 @@ const (
 	dropNoWhole = "post_never_whole" // parts of a frame of which the rest has not come
 	dropNoPost  = "post_never_came"
 )
-
-// feedPosition is how far a peer's posts are read.
-type feedPosition struct {
-	Began bool  `json:"began"`           // K is known
-	Since int64 `json:"since,omitempty"` // Unix time at which the peer was first followed, while older posts may still come
-	K     int   `json:"k"`               // all up to here is done with
-	// Aside are the ks above K that are done with as well: what came between the parts of a frame that is not whole.
-	Aside  []int    `json:"aside,omitempty"`
-	Recent []string `json:"recent,omitempty"` // ids of the frames that were delivered last
-}
 
 // subscribeFeed delivers the public posts of the peers that are frames or messages until ctx ends: each peer's in the order of their
 // k, one at a time, each with the peer's name as MetaFrom. What a peer has posted before he is first followed is left out.
@@ -60,10 +51,7 @@ func (t *Transport) subscribeFeed(ctx context.Context, out chan<- *message.Messa
 
 // poll asks for the highest k of each peer, and tells those who read them.
 func (f *feed) poll(ctx context.Context, heights map[string]chan int) {
-	peers := make([]string, 0, len(heights))
-	for peer := range heights {
-		peers = append(peers, peer)
-	}
+	peers := slices.Collect(maps.Keys(heights))
 	for len(peers) > 0 {
 		s, err := f.daemon.await(ctx)
 		if err != nil {
@@ -102,13 +90,6 @@ type follower struct {
 	gap    gap
 }
 
-// gap is how long the post after k has been missing.
-type gap struct {
-	session *session  // in which the two were measured
-	here    time.Time // since when nobody who is connected has it
-	there   time.Time // since when it has been missing at all
-}
-
 func (f *feed) follow(peer string, now time.Time) *follower {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -121,18 +102,6 @@ func (f *feed) follow(peer string, now time.Time) *follower {
 		r.public = r.k
 	}
 	return r
-}
-
-// save keeps the position. It says nothing to the reader of an error: the worst is that messages come again after a restart.
-func (r *follower) save() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	at := r.at
-	at.Aside, at.Recent = slices.Clone(at.Aside), slices.Clone(at.Recent)
-	r.kept[r.peer] = at
-	if err := saveState(r.path, r.kept); err != nil {
-		r.log.Error("position in public posts is not kept: after a restart messages come again", slog.Any("err", err))
-	}
 }
 
 func (r *follower) run(ctx context.Context, heights <-chan int, out chan<- *message.Message) {
@@ -176,37 +145,6 @@ func (r *follower) catchUp(ctx context.Context, have int, out chan<- *message.Me
 	}
 }
 
-// begin finds the post behind which a peer is read who is followed for the first time, and reports whether there is something to
-// read.
-func (r *follower) begin(ctx context.Context, have int) (more bool, err error) {
-	if have < 0 { // he has no posts, or they have not come yet
-		torrent, ok, err := r.client.TorrentStatus(ctx, r.peer)
-		if err != nil || !ok || !torrent.CaughtUp() {
-			return false, err
-		}
-		r.start(-1)
-		return false, nil
-	}
-	posts, err := r.client.Posts(ctx, postPage, rpc.PlainPosts, 0, rpc.Range{User: r.peer})
-	if err != nil {
-		return false, err
-	}
-	k := have
-	for _, p := range posts {
-		if !p.Promoted() && p.Name == r.peer && p.K >= 0 && p.Time >= r.at.Since {
-			k = min(k, p.K-1)
-		}
-	}
-	r.start(k)
-	return k < have, nil
-}
-
-func (r *follower) start(k int) {
-	r.at.Began, r.at.K, r.k, r.public = true, k, k, k
-	r.save()
-	r.log.Info("public posts of a peer are read from now on", slog.String("peer", r.peer), slog.Int("k", k))
-}
-
 // readPage reads the posts up to k, and reports whether it has come that far.
 func (r *follower) readPage(ctx context.Context, s *session, upTo int, out chan<- *message.Message) (bool, error) {
 	listed, err := r.client.Posts(s.ctx, postPage+1, rpc.AllPosts, 0, rpc.Range{User: r.peer, Since: &r.k, Max: &upTo})
@@ -237,28 +175,6 @@ func (r *follower) readPage(ctx context.Context, s *session, upTo int, out chan<
 	return true, nil
 }
 
-// passGap reports whether what is missing before a post k is not waited for any longer. A k that is missing may be on its way, or was
-// never used. While nobody is connected who can bring it, and where somebody has it, it may be on its way for longer.
-func (r *follower) passGap(s *session, k int) (bool, error) {
-	torrent, _, err := r.client.TorrentStatus(s.ctx, r.peer)
-	if err != nil {
-		return false, err
-	}
-	now := time.Now()
-	switch hasAll := r.daemon.hasAll(r.peer, torrent); {
-	case r.gap.session != s, len(torrent.Connected) == 0 && !hasAll:
-		r.gap = gap{session: s, here: now, there: now}
-	case !hasAll:
-		r.gap.here = now
-	}
-	if now.Sub(r.gap.here) < r.pace.gap && now.Sub(r.gap.there) < r.pace.stuck {
-		return false, nil
-	}
-	r.log.Debug("public posts never came", slog.String("peer", r.peer), slog.Int("after", r.k), slog.Int("before", k))
-	r.gap = gap{}
-	return true, nil
-}
-
 // read takes one post, and returns false when ctx ended before what it brings was acknowledged.
 func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Message) bool {
 	if !p.Direct {
@@ -281,47 +197,6 @@ func (r *follower) read(ctx context.Context, p rpc.Post, out chan<- *message.Mes
 	}
 	r.done(p.K)
 	return true
-}
-
-// missed counts what never came of the public posts before one: only the sender's word for the one before it tells.
-func (r *follower) missed(p rpc.Post) {
-	if p.LastK != nil && *p.LastK > r.public && *p.LastK < p.K {
-		r.status.dropped(dropNoPost, 1)
-	}
-	r.public = max(r.public, p.K)
-}
-
-// isHistory reports whether a post is from before the peer was first followed: the daemon fetches those as well, for a while.
-func (r *follower) isHistory(p rpc.Post) bool { return p.Time < r.at.Since }
-
-// endHistory notes when the daemon has fetched what there was before the peer was first followed.
-func (r *follower) endHistory(s *session) error {
-	if r.at.Since == 0 || time.Since(s.begun) < r.pace.first {
-		return nil
-	}
-	torrent, _, err := r.client.TorrentStatus(s.ctx, r.peer)
-	if err == nil && r.daemon.hasAll(r.peer, torrent) {
-		r.at.Since = 0
-		r.save()
-	}
-	return err
-}
-
-// move goes on to a post from which nothing was delivered; disk learns of it with the next that is.
-func (r *follower) move(k int) {
-	r.k = k
-	if r.parts.next == 0 {
-		r.at.K, r.at.Aside = k, nil
-	}
-}
-
-// done goes on to a post that was delivered.
-func (r *follower) done(k int) {
-	r.move(k)
-	if r.parts.next > 0 && len(r.at.Aside) < maxAside {
-		r.at.Aside = append(r.at.Aside, k)
-	}
-	r.save()
 }
 
 // deliver hands a message out until it is acknowledged.

@@ -1,6 +1,7 @@
 package twister
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,6 +13,56 @@ import (
 // seedOf is a public post whose payload is "1" or "2".
 func seedOf(payload string) string {
 	return `{"topic": "a", "payload": "` + map[string]string{"1": "MQ==", "2": "Mg=="}[payload] + `", "qos": 0}`
+}
+
+func TestPostOnItsWayIsWaitedForSoThatOrderIsKept(t *testing.T) {
+	w := newFeedWorld(t)
+	b, _ := open(t, w.bob)
+	b.feed.pace.gap = time.Hour
+	feed := feedOf(t, b)
+	postText(t, w.atAlice, alice, 0, "talk")
+	reads(t, b, alice)
+	w.SetLoss(1, false)
+	postText(t, w.atAlice, alice, 1, `{"topic": "a", "payload": "MQ==", "qos": 0}`)
+	w.SetLoss(0, false)
+	postText(t, w.atAlice, alice, 2, `{"topic": "a", "payload": "Mg==", "qos": 0}`)
+	w.Heal(w.atAlice, w.atBob)
+	comes(t, feed, "1", "2")
+}
+
+func TestPostThatNeverComesIsPassedAndCounted(t *testing.T) {
+	w := newFeedWorld(t)
+	b, _ := open(t, w.bob)
+	b.feed.pace.stuck = b.feed.pace.gap
+	feed := feedOf(t, b)
+	reads(t, b, alice)
+	w.SetLoss(1, true)
+	postText(t, w.atAlice, alice, 3, `{"topic": "a", "payload": "MQ==", "qos": 0}`)
+	w.SetLoss(0, false)
+	postText(t, w.atAlice, alice, 4, `{"topic": "a", "payload": "Mg==", "qos": 0}`)
+	comes(t, feed, "2")
+	require.EqualValues(t, 1, b.Report().Dropped[dropNoPost])
+}
+
+// The k between two public posts went to a direct message.
+func TestDirectMessagesAreNoGap(t *testing.T) {
+	w := newFeedWorld(t)
+	b, _ := open(t, w.bob)
+	b.feed.pace.gap = time.Hour
+	feed := feedOf(t, b)
+	reads(t, b, alice)
+	client := newClient(t, w.atAlice)
+	for k := range 20 {
+		if k%5 == 4 {
+			postText(t, w.atAlice, alice, k, fmt.Sprintf(`{"topic": "a", "payload": "%c%c==", "qos": 0}`, 'A'+k, 'A'))
+			continue
+		}
+		_, err := client.DirectMessage(t.Context(), alice, k, bob, fmt.Sprint("message ", k))
+		require.NoError(t, err)
+	}
+	for range 4 {
+		next(t, feed).Ack()
+	}
 }
 
 // A line that is down for longer than a post is waited for.

@@ -39,7 +39,7 @@ type origin struct {
 	foreign  func(from string, m rpc.Message) *message.Message // nil where no other format is understood
 
 	mu       sync.Mutex // guards all that follows
-	changed  chan struct{}
+	changed  wake
 	epoch    uint32
 	receipts bool // the sender waits for them
 	taken    int  // frames of the epoch up to here were acknowledged by the subscriber
@@ -75,7 +75,7 @@ type item struct {
 func newOrigin(user string, c Config, st *status) *origin {
 	return &origin{
 		user: user, status: st, patience: c.ResendAfter, debt: debt{delay: c.ReceiptDelay, poll: c.Poll, resend: c.ResendAfter},
-		changed: make(chan struct{}, 1), next: 1, frames: map[int]*assembly{},
+		changed: newWake(), next: 1, frames: map[int]*assembly{},
 		done: kset{most: maxDone}, seen: kset{most: maxSeen},
 	}
 }

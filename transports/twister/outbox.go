@@ -3,7 +3,6 @@ package twister
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -40,27 +39,6 @@ type outbox struct {
 	frames []*outFrame
 	recent []string  // uuids of confirmed frames, the oldest first
 	begun  time.Time // when a receipt last had all frames begin anew
-}
-
-// outFrame is a frame under way.
-type outFrame struct {
-	uuid     string
-	data     []byte
-	priority int
-	number   int // 0 until it is posted
-	pieces   []outPiece
-	queued   int           // pieces in the poster's queue
-	due      time.Time     // when it is posted again unless a receipt comes
-	patience time.Duration // from post to due
-	done     chan struct{} // closed when it is confirmed
-	waiters  []chan error  // of those who want to hear of failures
-}
-
-type outPiece struct {
-	k      int // of its last post, -1 before
-	at     time.Time
-	queued bool
-	had    bool // the recipient says that he has it
 }
 
 func newOutbox(to string, c Config, st *status) *outbox {
@@ -153,131 +131,6 @@ func (o *outbox) leave(f *outFrame, failed chan error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f.waiters = slices.DeleteFunc(f.waiters, func(c chan error) bool { return c == failed })
-}
-
-// job is one piece to post.
-type job struct {
-	frame *outFrame
-	index int
-	asks  bool
-}
-
-// queue marks the pieces of a frame that are to be posted. It is called under the lock; start follows without it.
-func (o *outbox) queue(f *outFrame, which func(outPiece) bool) []job {
-	var jobs []job
-	for i := range f.pieces {
-		if p := &f.pieces[i]; !p.queued && !p.had && which(*p) {
-			p.queued = true
-			f.queued++
-			jobs = append(jobs, job{frame: f, index: i})
-		}
-	}
-	return jobs
-}
-
-func (o *outbox) start(jobs []job) {
-	for _, j := range jobs {
-		var riding *receipt
-		o.post(post{
-			to: o.to, priority: j.frame.priority,
-			text: func(k int) string {
-				if riding != nil { // of an attempt that failed
-					o.rode(riding, false)
-				}
-				var text string
-				text, riding = o.text(j, k)
-				return text
-			},
-		}, func(k int, err error) {
-			if riding != nil {
-				o.rode(riding, k >= 0)
-			}
-			o.posted(j, k, err)
-		})
-	}
-}
-
-// text returns the message of a piece, and the receipt that rides on it; an empty one if the piece is not wanted any more.
-func (o *outbox) text(j job, k int) (string, *receipt) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f := j.frame
-	if f.confirmed() || f.pieces[j.index].had {
-		return "", nil
-	}
-	if f.number == 0 {
-		o.number(f)
-	}
-	h := header{k: k, receipt: o.ride(), piece: &piece{
-		epoch: o.epoch, number: f.number, back: o.back(f.number), index: j.index, count: len(f.pieces), unreceipted: !o.receipts, asks: j.asks,
-		uuid: uuidOf(f.data, j.index, f.uuid), data: pieceOf(f.data, j.index),
-	}}
-	return h.text(), h.receipt
-}
-
-// number gives a frame the next number and puts it behind those that have one.
-func (o *outbox) number(f *outFrame) {
-	f.number = o.next
-	o.next++
-	slices.SortStableFunc(o.frames, func(a, b *outFrame) int {
-		switch {
-		case a.number != 0 && b.number != 0:
-			return a.number - b.number
-		case a.number != 0:
-			return -1
-		case b.number != 0:
-			return 1
-		}
-		return 0
-	})
-}
-
-// back returns how far before a number the first is that the recipient must still wait for. Without receipts nobody knows: he gets a
-// while to put posts in order.
-func (o *outbox) back(number int) int {
-	if !o.receipts {
-		return min(number-1, 2*maxAhead-1)
-	}
-	return number - o.frames[0].number
-}
-
-// posted takes in what became of a piece.
-func (o *outbox) posted(j job, k int, err error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	f, p := j.frame, &j.frame.pieces[j.index]
-	p.queued = false
-	f.queued--
-	if k >= 0 {
-		p.k, p.at = k, time.Now()
-	}
-	if err != nil {
-		for _, failed := range f.waiters {
-			select {
-			case failed <- err:
-			default:
-			}
-		}
-	}
-	switch {
-	case f.confirmed() || f.queued > 0:
-	case slices.ContainsFunc(f.pieces, func(p outPiece) bool { return p.k < 0 && !p.had }):
-		f.due = time.Now().Add(min(retryRefused, o.resend))
-	case !o.receipts:
-		o.confirm(f)
-	default:
-		f.due = time.Now().Add(f.patience*9/10 + rand.N(f.patience/5+1))
-		f.patience = min(2*f.patience, max(maxPatience, o.resend))
-	}
-}
-
-func (f *outFrame) confirmed() bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
 }
 
 // confirm is called under the lock.

@@ -2,8 +2,6 @@ package twister
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,21 +9,7 @@ import (
 	"github.com/weft-relay/weft/transports/twister/rpc"
 )
 
-// post is what the poster sends.
-type post struct {
-	to string // empty: a public post
-	// text returns what to send as the post k, and is called for each attempt. An empty text says that there is nothing to send
-	// any more: the post is left out, and that is no error.
-	text     func(k int) string
-	priority int
-}
-
-// The poster reserves ks on disk before it uses them: one at a time while it posts seldom, and up to maxStride when it posts all the
-// time. A crash wastes what was reserved and not used; a close does not.
 const (
-	maxStride    = 16
-	strideWithin = time.Second
-
 	minRetry = 100 * time.Millisecond // after a call that failed; doubles
 	maxRetry = time.Minute
 )
@@ -38,7 +22,7 @@ type poster struct {
 	daemon *daemon
 	log    *slog.Logger
 	path   string
-	wake   chan struct{}
+	wake   wake // for what is queued
 	// begins is called from the goroutine of run at the beginning of each session, before anything is posted in it.
 	begins func(ctx context.Context)
 
@@ -54,51 +38,11 @@ type poster struct {
 	why      error // of the last attempt, nil after one that succeeded
 }
 
-// posterState is what the poster keeps on disk.
-type posterState struct {
-	Next   int    `json:"next"` // no k from here on was ever used
-	Last   int    `json:"last"` // k of the last post for certain, -1 if none: those up to Next may only have been reserved
-	Bounds bounds `json:"registered"`
-}
-
 func newPoster(c Config, client *rpc.Client, log *slog.Logger) *poster {
 	return &poster{
-		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: make(chan struct{}, 1),
+		config: c, client: client, log: log, path: statePath(c, "poster.json"), wake: newWake(),
 		funds: budget{margin: c.Margin}, posted: -1, kept: posterState{Last: unknown},
 	}
-}
-
-// load reads what the last one kept, before run.
-func (p *poster) load() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := loadState(p.path, &p.kept); err != nil {
-		return err
-	}
-	if p.kept.Next < 0 || p.kept.Next > maxNumber {
-		return fmt.Errorf("state of the transport: %s: next is %d", p.path, p.kept.Next)
-	}
-	p.posted = max(min(p.kept.Last, p.kept.Next-1), -1)
-	p.next, p.reserved = p.kept.Next, p.kept.Next
-	p.funds.bounds = p.kept.Bounds
-	return nil
-}
-
-// unknown stands for the last k where nothing was ever kept.
-const unknown = -2
-
-// last returns the last k that was used for certain, -1 if none; and false if nothing was ever kept, so that more may have been.
-func (p *poster) last() (k int, known bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.posted, p.kept.Last != unknown
-}
-
-// budget returns what the user may post.
-func (p *poster) budget() Budget {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.funds.report(p.next)
 }
 
 // trouble returns why nothing is posted, nil if nothing is wrong.
@@ -106,13 +50,6 @@ func (p *poster) trouble() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.why
-}
-
-// registered takes in the height at which this node has registered the user.
-func (p *poster) registered(height int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.funds.registered(height)
 }
 
 // post sends a post and returns its k as soon as the daemon has taken it, or -1 where it was left out. It waits for a session, for the budget and for what
@@ -133,16 +70,6 @@ func (p *poster) post(ctx context.Context, m post) (int, error) {
 	}
 }
 
-// waiting is a post in the queue.
-type waiting struct {
-	post
-	ctx  context.Context
-	done func(k int, err error)
-
-	mu  sync.Mutex
-	why error // of the last attempt
-}
-
 // enqueue has a post sent, and calls done once from the goroutine of run: with its k, or with -1 and why it was not sent, or with -1
 // and nil where its text was empty. After run has ended it is never called.
 func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error)) *waiting {
@@ -150,28 +77,8 @@ func (p *poster) enqueue(ctx context.Context, m post, done func(k int, err error
 	p.mu.Lock()
 	p.queue.push(w)
 	p.mu.Unlock()
-	p.stir()
+	p.wake.up()
 	return w
-}
-
-// ended is the error of a post whose context has ended.
-func (w *waiting) ended(ctx context.Context) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return errors.Join(ctx.Err(), w.why)
-}
-
-func (w *waiting) failed(err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.why = err
-}
-
-func (p *poster) stir() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
 }
 
 // run posts until ctx ends, and then keeps the exact k.
@@ -213,7 +120,7 @@ func (p *poster) runIn(ctx context.Context, s *session) {
 	for ctx.Err() == nil && s.ctx.Err() == nil {
 		w, wait := p.pick()
 		if w == nil {
-			p.sleep(s.ctx, wait)
+			p.wake.sleep(s.ctx, wait)
 			continue
 		}
 		if err := p.send(s.ctx, w); err == nil {
@@ -223,17 +130,6 @@ func (p *poster) runIn(ctx context.Context, s *session) {
 		p.daemon.suspect()
 		pause(s.ctx, retry)
 		retry = min(2*retry, maxRetry)
-	}
-}
-
-// sleep waits until something is queued, the budget may have changed, or ctx ends.
-func (p *poster) sleep(ctx context.Context, wait time.Duration) {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-p.wake:
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
 
@@ -265,15 +161,5 @@ func (p *poster) pick() (*waiting, time.Duration) {
 		default:
 			return p.queue.pop(), 0
 		}
-	}
-}
-
-// pause waits for the delay or until ctx ends.
-func pause(ctx context.Context, delay time.Duration) {
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

@@ -1,12 +1,49 @@
 package twister
 
-import "container/heap"
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"sync"
+)
 
 // queue is what waits to be posted. It is guarded by the poster's lock.
 type queue struct {
 	heap entries
 	last int // order of the last that was pushed
 	head int // order of the last that was put back
+}
+
+// post is what the poster sends.
+type post struct {
+	to string // empty: a public post
+	// text returns what to send as the post k, and is called for each attempt. An empty text says that there is nothing to send
+	// any more: the post is left out, and that is no error.
+	text     func(k int) string
+	priority int
+}
+
+// waiting is a post in the queue.
+type waiting struct {
+	post
+	ctx  context.Context
+	done func(k int, err error)
+
+	mu  sync.Mutex
+	why error // of the last attempt
+}
+
+// ended is the error of a post whose context has ended.
+func (w *waiting) ended(ctx context.Context) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(ctx.Err(), w.why)
+}
+
+func (w *waiting) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.why = err
 }
 
 type entry struct {

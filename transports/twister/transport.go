@@ -7,11 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/twister/rpc"
@@ -202,111 +199,4 @@ func (t *Transport) enter() error {
 	}
 	t.running.Add(1)
 	return nil
-}
-
-// Publish posts the frames. To a peer, it returns when his receipts cover all of them, or, without receipts, when the daemon has taken
-// them. When a frame's context ends before, the frame goes on being under way, and a later Publish of the same UUID waits for it. A
-// frame of more than [MaxPayload] bytes, and a topic that is none, are [transports.Permanent] errors.
-func (t *Transport) Publish(topic string, frames ...*message.Message) error {
-	user, direct := transports.DirectPeer(topic)
-	if topic != transports.Broadcast && (!direct || !rpc.ValidName(user)) {
-		return transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor the user of a peer: %w", topic, transports.Broadcast, rpc.ErrBadName))
-	}
-	if err := t.enter(); err != nil {
-		return err
-	}
-	defer t.running.Done()
-	if !direct {
-		return t.publishFeed(frames)
-	}
-	if t.Bare(topic) {
-		return t.publishSeed(user, frames)
-	}
-	p := t.peers[user]
-	if p == nil {
-		return fmt.Errorf("publish to %q: not one of this node's peers, so that its receipts are not read: list it", user)
-	}
-	for _, frame := range frames {
-		if len(frame.Payload) > MaxPayload {
-			return transports.Permanent(fmt.Errorf("publish to %q: frame of %d bytes; direct messages carry %d", user, len(frame.Payload), MaxPayload))
-		}
-	}
-	waits := make([]func() error, 0, len(frames))
-	for _, frame := range frames {
-		wait, end := t.publish(p, frame)
-		defer end()
-		waits = append(waits, wait)
-	}
-	for _, wait := range waits {
-		if err := wait(); err != nil {
-			return fmt.Errorf("publish to %q: %w", user, err)
-		}
-	}
-	return nil
-}
-
-// publish puts a frame under way. It returns what waits for it, and what is called in the end.
-func (t *Transport) publish(p *peer, frame *message.Message) (wait func() error, end func()) {
-	ctx, cancel := context.WithCancel(frame.Context())
-	unhook := context.AfterFunc(t.ctx, cancel)
-	confirmed := p.outbox.publish(ctx, frame.UUID, frame.Payload, priority(frame))
-	return func() error {
-		err := confirmed()
-		switch {
-		case err == nil:
-			return nil
-		case t.ctx.Err() != nil:
-			return ErrClosed
-		case frame.Context().Err() != nil:
-			return errors.Join(err, t.poster.trouble())
-		}
-		return err
-	}, func() { unhook(); cancel() }
-}
-
-func priority(frame *message.Message) int {
-	n, _ := strconv.Atoi(frame.Metadata.Get(transports.MetaPriority))
-	return n
-}
-
-// Subscribe delivers the frames of [transports.Inbox], up to 32 of each sender before the first is acknowledged, or of [transports.Feed].
-// A node has one subscription of each; the next one begins when the last has ended.
-func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	subscribe := t.subscribeInbox
-	switch topic {
-	case transports.Inbox:
-	case transports.Feed:
-		subscribe = t.subscribeFeed
-	default:
-		return nil, fmt.Errorf("subscribe topic %q: neither %q nor %q", topic, transports.Inbox, transports.Feed)
-	}
-	if err := t.enter(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	unhook := context.AfterFunc(t.ctx, cancel)
-	out := make(chan *message.Message)
-	go func() {
-		defer t.running.Done()
-		defer close(out)
-		defer unhook()
-		defer cancel()
-		subscribe(ctx, out)
-	}()
-	return out, nil
-}
-
-func (t *Transport) subscribeInbox(ctx context.Context, out chan<- *message.Message) {
-	select {
-	case t.subscribed <- struct{}{}:
-	case <-ctx.Done():
-		return
-	}
-	defer func() { <-t.subscribed }()
-	var running sync.WaitGroup
-	for _, p := range t.peers {
-		running.Go(func() { p.origin.hand(ctx, out) })
-	}
-	running.Wait()
-	<-ctx.Done()
 }

@@ -72,9 +72,6 @@ var (
 	// ErrRejected is returned for a registration that the daemon cannot use or already waits for.
 	ErrRejected = errors.New("registration is refused: it waits for a block already, or the name is not allowed")
 
-	// ErrNoSuchGroup is returned for an alias that this daemon does not know; aliases differ from daemon to daemon.
-	ErrNoSuchGroup = errors.New("no such group on this daemon: take the alias from listgroups")
-
 	// ErrWarmingUp is returned by the few calls that say so while the daemon starts; most succeed then and do nothing.
 	ErrWarmingUp = errors.New("twisterd is still starting: wait some ten seconds")
 
@@ -123,7 +120,6 @@ var kinds = []struct {
 	{-32602, "bad post signature", ErrNotConfirmed},
 	{-32603, "error signing post", ErrNotInWallet},
 	{-32603, "error encrypting to pubkey", ErrNoSuchUser},
-	{-32603, "unknown group alias", ErrNoSuchGroup},
 	{-32603, "unknown user", ErrNoSuchUser},
 	{-32603, "UsernameToTxNum failed", ErrNoSuchUser},
 	{-32603, "uninitialized session", ErrWarmingUp},

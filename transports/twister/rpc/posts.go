@@ -99,8 +99,8 @@ func (w wirePost) post() (Post, error) {
 	}, nil
 }
 
-// DirectMessage sends text from one user to another, or to a group by its alias. k must be one that no call ever carried: a used
-// one loses the message without a word. A nil error says only that the daemon took it.
+// DirectMessage sends text from one user to another. k must be one that no call ever carried: a used one loses the message without a
+// word. A nil error says only that the daemon took it.
 func (c *Client) DirectMessage(ctx context.Context, from string, k int, to, text string) (Post, error) {
 	if text == "" {
 		return Post{}, fmt.Errorf("direct message: %w", ErrInvalidText)
@@ -125,8 +125,8 @@ func (c *Client) send(ctx context.Context, user, method string, params ...any) (
 	return post, nil
 }
 
-// DirectMessages returns the newest count messages that user exchanged with each of the ranges' users or group aliases, in the order
-// of the daemon's list: by the sender's second, newest arrival first inside a second.
+// DirectMessages returns the newest count messages that user exchanged with each of the ranges' users, in the order of the daemon's
+// list: by the sender's second, newest arrival first inside a second.
 func (c *Client) DirectMessages(ctx context.Context, user string, count int, ranges ...Range) (map[string][]Message, error) {
 	var lists map[string][]Message
 	err := c.call(ctx, &lists, "getdirectmsgs", user, count, rangeParams(ranges))

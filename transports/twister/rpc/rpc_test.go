@@ -118,7 +118,6 @@ func TestAnswersOfTheDaemonBecomeErrorsThatSayWhatToDo(t *testing.T) {
 		{-32602, "bad post signature", rpc.ErrNotConfirmed},
 		{-32603, "error signing post with private key of user", rpc.ErrNotInWallet},
 		{-32603, "error encrypting to pubkey of destination user", rpc.ErrNoSuchUser},
-		{-32603, "unknown group alias", rpc.ErrNoSuchGroup},
 		{-32603, "UsernameToTxNum failed", rpc.ErrNoSuchUser},
 		{-32603, "uninitialized session", rpc.ErrWarmingUp},
 		{-1, "value is type str, expected int", rpc.ErrRefused},

@@ -3,7 +3,6 @@ package twistertest_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -169,35 +168,6 @@ func TestProfileIsReadFromOtherNodesAlone(t *testing.T) {
 	require.Nil(t, get(b), "its own store is not looked at")
 	require.NoError(t, a.Start())
 	require.NotNil(t, get(b))
-}
-
-func TestGroupMessageIsOnePostForAllMembers(t *testing.T) {
-	n, a, b := twoSites(t, twistertest.Options{})
-	c := newSite(t, n, "c")
-	require.NoError(t, c.Register("mqtt_carol"))
-	n.Mine(2)
-	alias, err := a.CreateGroup(t.Context(), "relays")
-	require.NoError(t, err)
-	require.NoError(t, c.Daemon.Follow("mqtt_carol", "mqtt_alice"), "an invitation is a direct message")
-	require.NoError(t, a.GroupInvite(t.Context(), "mqtt_alice", 0, alias, "mqtt_alice", "mqtt_bob", "mqtt_carol"))
-	require.Equal(t, 3, lastHave(t, a, "mqtt_alice", "mqtt_alice"), "three invitations and a list of members")
-	_, err = a.DirectMessage(t.Context(), "mqtt_alice", 4, alias, "to all")
-	require.NoError(t, err)
-	for name, s := range map[string]site{"mqtt_bob": b, "mqtt_carol": c} {
-		aliases, err := s.Groups(t.Context(), name)
-		require.NoError(t, err)
-		require.Len(t, aliases, 1)
-		require.NotEqual(t, alias, aliases[0], "each daemon has its own alias")
-		group, err := s.GroupInfo(t.Context(), aliases[0])
-		require.NoError(t, err)
-		require.Equal(t, []string{"mqtt_alice", "mqtt_bob", "mqtt_carol"}, group.Members)
-		lists, err := s.DirectMessages(t.Context(), name, 10, rpc.Range{User: aliases[0]})
-		require.NoError(t, err)
-		got := slices.IndexFunc(lists[aliases[0]], func(m rpc.Message) bool { return m.Text == "to all" })
-		require.GreaterOrEqual(t, got, 0)
-		require.Equal(t, 4, lists[aliases[0]][got].K)
-		require.Equal(t, "mqtt_alice", lists[aliases[0]][got].From)
-	}
 }
 
 func TestLockedWalletReadsAndDoesNotSend(t *testing.T) {
