@@ -9,6 +9,7 @@
 package configs
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,7 @@ import (
 	"strings"
 
 	"github.com/weft-relay/weft/pipeline"
+	"github.com/weft-relay/weft/pipeline/identity"
 )
 
 // Types is what this build of Weft can be configured to use.
@@ -44,6 +46,15 @@ type File struct {
 	Admin      Admin
 
 	source source
+}
+
+// Identity returns the node's private key, and makes one where there is none.
+func (f *File) Identity() (ed25519.PrivateKey, error) {
+	id, err := identity.Load(f.Node.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return id.Private(), nil
 }
 
 // Problem returns what is wrong with the file at a key, such as "transports.hub", and showed only when it was used: [Problems]

@@ -11,7 +11,7 @@ import (
 // newNATS fills in what the node knows. An embedded server keeps its streams in the node's data directory unless told otherwise.
 func newNATS(c *nats.Config, n node, log *slog.Logger) (transports.Transport, error) {
 	config := *c
-	config.Node, config.Follow = n.name, n.peers
+	config.Node, config.Follow = n.name, n.names()
 	if config.Embedded.StoreDir == "" {
 		config.Embedded.StoreDir = filepath.Join(n.dataDir, "nats-"+n.transport) // apart from the node's own folders
 	}

@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 // builtIn is every type of transport that a configuration file may name: one line each.
 var builtIn = []plugin{
 	define("nats", needsKey, newNATS),
+	define("kademlia", needsKey, newKademlia),
 	define("twister", !needsKey, newTwister),
 }
 
@@ -33,8 +35,23 @@ type plugin struct {
 type node struct {
 	name      string
 	dataDir   string
-	peers     []string // by their names on the transport
-	transport string   // the name of this transport in the configuration
+	key       func() (ed25519.PrivateKey, error) // its identity, made where there is none
+	peers     []peer                             // that are reached over the transport
+	transport string                             // the name of this transport in the configuration
+}
+
+// peer is another node as a transport knows it.
+type peer struct {
+	name string            // on the transport
+	key  ed25519.PublicKey // nil where the transport needs none
+}
+
+// names returns the peers' names on the transport.
+func (n node) names() (all []string) {
+	for _, p := range n.peers {
+		all = append(all, p.name)
+	}
+	return all
 }
 
 func define[C any](name string, needsKey bool, build func(*C, node, *slog.Logger) (transports.Transport, error)) plugin {
@@ -87,10 +104,10 @@ func build(file *configs.File, t configs.Transport, log *slog.Logger) (transport
 }
 
 func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
-	n := node{name: file.Node.Node, dataDir: file.Node.DataDir, transport: t.Name}
+	n := node{name: file.Node.Node, dataDir: file.Node.DataDir, key: file.Identity, transport: t.Name}
 	for _, p := range file.Node.Peers {
 		if p.ReachedOver(t.Name, !needsKey) {
-			n.peers = append(n.peers, p.On(t.Name))
+			n.peers = append(n.peers, peer{p.On(t.Name), p.Key})
 		}
 	}
 	return n

@@ -11,7 +11,7 @@ import (
 // newTwister fills in what the node knows. Its state is in the node's data directory, by user, whatever the transport is called.
 func newTwister(c *twister.Config, n node, log *slog.Logger) (transports.Transport, error) {
 	config := *c
-	config.Peers = n.peers
+	config.Peers = n.names()
 	config.DataDir = filepath.Join(n.dataDir, "twister")
 	t, err := twister.New(config, log)
 	if err != nil {

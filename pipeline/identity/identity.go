@@ -133,6 +133,9 @@ func New(key ed25519.PrivateKey) (*Identity, error) {
 // Public returns the public half.
 func (id *Identity) Public() ed25519.PublicKey { return id.key.Public().(ed25519.PublicKey) }
 
+// Private returns the private half, for a network whose connections prove it.
+func (id *Identity) Private() ed25519.PrivateKey { return id.key }
+
 // Sign returns the 64-byte Ed25519 signature of data.
 func (id *Identity) Sign(data []byte) []byte { return ed25519.Sign(id.key, data) }
 

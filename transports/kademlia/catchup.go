@@ -202,6 +202,7 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		if err := f.take(e); err != nil {
 			return empty, false, err
 		}
+		f.fetched.Add(1)
 	}
 	next := f.log.Next()
 	switch now := f.now().Epoch; {
@@ -252,6 +253,7 @@ func (f *followed) followers(ctx context.Context) (all []peer.ID) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	f.t.lookups.add("followers")
 	for info := range f.t.dht.FindProvidersAsync(ctx, name, maxSources) {
 		if info.ID == f.t.host.ID() {
 			continue
@@ -302,6 +304,7 @@ func (f *followed) offer(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	f.t.lookups.add("following")
 	if err := f.t.dht.Provide(ctx, name, true); err != nil {
 		return fmt.Errorf("feed of %s: %w", f.peer.name, err)
 	}

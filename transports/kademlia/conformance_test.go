@@ -17,7 +17,9 @@ func TestTransportKeepsItsPromises(t *testing.T) {
 	transporttest.Run(t, transporttest.Features{}, func(t *testing.T) transporttest.Network {
 		m := newMesh(t)
 		return transporttest.Network{
-			Node: func(t *testing.T, name string, follow ...string) transports.Transport { return m.node(t, name, follow...) },
+			Node: func(t *testing.T, name string, follow ...string) transports.Transport {
+				return m.node(t, name, follow...)
+			},
 		}
 	})
 }

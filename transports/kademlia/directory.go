@@ -273,8 +273,9 @@ func (d *directory) round(ctx context.Context) {
 			d.t.log.Debug("profile not put into the directory", "error", err)
 		}
 	}
+	d.t.feeds.offer(ctx)
 	for _, p := range d.t.peers {
-		if connected, _ := p.state(); connected {
+		if !p.absent() {
 			continue
 		}
 		r, err := d.get(ctx, p)
@@ -294,6 +295,7 @@ func (d *directory) put(ctx context.Context, own record, small []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	key := recordKey(d.t.host.ID())
+	d.t.lookups.add("announce")
 	if found, err := d.t.dht.GetValue(ctx, key, dht.Quorum(4)); err == nil {
 		if r, err := openAt(key, found); err == nil && r.seq > own.seq {
 			return d.yield(r)
@@ -305,6 +307,7 @@ func (d *directory) put(ctx context.Context, own record, small []byte) error {
 func (d *directory) get(ctx context.Context, p *neighbour) (record, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
+	d.t.lookups.add("profile")
 	found, err := d.t.dht.GetValue(ctx, recordKey(p.id))
 	if err != nil {
 		return record{}, err

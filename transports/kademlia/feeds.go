@@ -197,6 +197,23 @@ func (f *feeds) met(p *neighbour) {
 	}
 }
 
+// offerEvery is how often the directory is told which feeds this node has; it forgets that after two days.
+const offerEvery = 12 * time.Hour
+
+// offer tells the directory which feeds this node has, unless it has done so lately.
+func (f *feeds) offer(ctx context.Context) {
+	for _, followed := range f.followed {
+		if time.Since(followed.offered) < offerEvery || followed.now().Epoch == 0 {
+			continue
+		}
+		if err := followed.offer(ctx); err != nil {
+			f.t.log.Debug("directory not told of a feed", "error", err)
+			continue
+		}
+		followed.offered = time.Now()
+	}
+}
+
 // ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, for a later log must have a higher one.
 func ownEpoch(dir string, l *feedlog.Log) (uint64, error) {
 	path := filepath.Join(dir, "epoch")

@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/crypto"
 
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -27,11 +29,16 @@ type followed struct {
 	log  *feedlog.Log
 	path string // of the position
 
+	offered time.Time // when the directory was told last; the directory's round alone touches it
+
 	topic  *pubsub.Topic
 	taking sync.Mutex // held while the log gets longer, or begins anew
 
 	lacking chan struct{} // holds a token when there are, or may be, entries that the log has not
 	moved   chan struct{} // holds a token when the position has changed
+
+	gaps    atomic.Uint64 // times that entries were missing
+	fetched atomic.Uint64 // entries that gossip had not brought
 
 	mu       sync.Mutex
 	position position
@@ -124,6 +131,13 @@ func (f *followed) now() position {
 	return f.position
 }
 
+// place returns how far this node is with the feed.
+func (f *followed) place() *transports.FeedPlace {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &transports.FeedPlace{First: f.log.First(), Next: f.log.Next(), Taken: f.position.Next, Missed: f.missed}
+}
+
 func (f *followed) moveTo(p position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,6 +166,7 @@ func (f *followed) take(e entry) error {
 	case e.number < next:
 		return nil
 	case e.number > next || e.payload == nil:
+		f.gaps.Add(1)
 		f.lack()
 		return nil
 	}

@@ -150,6 +150,7 @@ func (t *Transport) dial(p *neighbour) error {
 	}
 	ctx, cancelFind := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
 	defer cancelFind()
+	t.lookups.add("address")
 	found, findErr := t.dht.FindPeer(ctx, p.id)
 	if findErr != nil {
 		return fmt.Errorf("%w; the directory: %w", plainDial(err), findErr)

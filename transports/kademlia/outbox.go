@@ -144,6 +144,13 @@ func (o *outbox) waiting() (bool, <-chan struct{}) {
 	return len(o.queue) > 0, o.changed
 }
 
+// len returns how many frames the peer has not confirmed.
+func (o *outbox) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue)
+}
+
 // confirm is done with the frames up to a number. A number of frames that were never sent is an error.
 func (o *outbox) confirm(until uint64) error {
 	o.mu.Lock()

@@ -3,6 +3,7 @@ package kademlia
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -98,4 +99,25 @@ func plainDial(err error) error {
 		all = append(all, fmt.Sprintf("%d more addresses", more))
 	}
 	return errors.New(strings.Join(all, ", "))
+}
+
+// counts counts by kind.
+type counts struct {
+	mu sync.Mutex
+	of map[string]float64
+}
+
+func (c *counts) add(kind string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[string]float64{}
+	}
+	c.of[kind]++
+}
+
+func (c *counts) all() map[string]float64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.of)
 }

@@ -85,4 +85,6 @@ func (s *shelf) Query(ctx context.Context, q query.Query) (query.Results, error)
 }
 
 // Batch implements datastore.Batching.
-func (s *shelf) Batch(context.Context) (datastore.Batch, error) { return datastore.NewBasicBatch(s), nil }
+func (s *shelf) Batch(context.Context) (datastore.Batch, error) {
+	return datastore.NewBasicBatch(s), nil
+}

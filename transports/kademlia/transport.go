@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -25,10 +26,12 @@ import (
 
 // Transport carries frames over a mesh of the nodes themselves. It is safe for concurrent use.
 type Transport struct {
-	config  Config
-	log     *slog.Logger
-	status  status
-	traffic *metrics.BandwidthCounter
+	config    Config
+	log       *slog.Logger
+	status    status
+	lookups   counts       // of the directory, by kind
+	reachable atomic.Int32 // network.Reachability
+	traffic   *metrics.BandwidthCounter
 
 	peers   []*neighbour // listed
 	entries []*neighbour // nodes to enter the mesh by, that are not listed
@@ -142,7 +145,11 @@ func (t *Transport) open() error {
 	if err != nil {
 		return errors.Join(err, connectedness.Close())
 	}
-	t.closing = append(t.closing, connectedness.Close, identified.Close)
+	reachability, err := t.host.EventBus().Subscribe(new(event.EvtLocalReachabilityChanged))
+	if err != nil {
+		return errors.Join(err, connectedness.Close(), identified.Close())
+	}
+	t.closing = append(t.closing, connectedness.Close, identified.Close, reachability.Close)
 	t.serve(protocolDirect, t.receive)
 	t.serve(protocolProfile, t.directory.receive)
 	for _, open := range []func() error{t.openDHT, t.openFeeds, t.openMDNS} {
@@ -150,7 +157,7 @@ func (t *Transport) open() error {
 			return err
 		}
 	}
-	t.work.Go(func() { t.watchConnections(connectedness, identified) })
+	t.work.Go(func() { t.watchConnections(connectedness, identified, reachability) })
 	return nil
 }
 
@@ -224,7 +231,7 @@ func (t *Transport) running() bool {
 }
 
 // watchConnections tells the neighbours which of them are connected, until the transport is closed.
-func (t *Transport) watchConnections(connectedness, identified event.Subscription) {
+func (t *Transport) watchConnections(connectedness, identified, reachability event.Subscription) {
 	for {
 		select {
 		case e, ok := <-connectedness.Out():
@@ -244,6 +251,11 @@ func (t *Transport) watchConnections(connectedness, identified event.Subscriptio
 				t.met(p)
 			}
 			t.directory.met()
+		case e, ok := <-reachability.Out():
+			if !ok {
+				return
+			}
+			t.reachable.Store(int32(e.(event.EvtLocalReachabilityChanged).Reachability))
 		case <-t.ctx.Done():
 			return
 		}
@@ -359,15 +371,4 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 		handing.Wait()
 	}()
 	return out, nil
-}
-
-// Addresses returns where other nodes reach this one as far as it knows, each as it is written in their bootstrap.
-func (t *Transport) Addresses() (all []string) {
-	if !t.running() {
-		return nil
-	}
-	for _, a := range t.host.Addrs() {
-		all = append(all, a.String()+"/p2p/"+t.host.ID().String())
-	}
-	return all
 }
