@@ -35,6 +35,7 @@ type mesh struct {
 	bootstrap string
 	names     []string
 	dirs      map[string]string
+	log       kademlia.Log // limits of the feeds; default where zero
 }
 
 func newMesh(t *testing.T) *mesh {
@@ -56,6 +57,9 @@ func (m *mesh) config(t *testing.T, name string) kademlia.Config {
 	t.Helper()
 	var c kademlia.Config
 	c.SetDefaults()
+	if m.log.Bytes > 0 {
+		c.Log.Bytes = m.log.Bytes
+	}
 	c.Listen = []string{"/ip4/127.0.0.1/tcp/0"}
 	if m.bootstrap != "" {
 		c.Bootstrap = []string{m.bootstrap}

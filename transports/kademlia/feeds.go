@@ -37,12 +37,12 @@ type feeds struct {
 	own      *ownFeed
 	followed []*followed
 	byOrigin map[peer.ID]*followed
+	logs     []*feedlog.Log // of all of them
 }
 
 // openFeeds opens the logs and joins the gossip.
 func (t *Transport) openFeeds() error {
-	f := &feeds{t: t, byOrigin: map[peer.ID]*followed{}}
-	t.feeds = f
+	f := t.feeds
 	var err error
 	f.serveAnybody()
 	f.gossip, err = pubsub.NewGossipSub(t.ctx, t.host,
@@ -82,8 +82,20 @@ func (t *Transport) openLog(origin peer.ID) (*feedlog.Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("feed %s: %w", origin, err)
 	}
-	t.closing = append(t.closing, l.Close)
+	t.feeds.logs = append(t.feeds.logs, l)
 	return l, nil
+}
+
+// close closes the logs, once nobody uses them any more.
+func (f *feeds) close() error {
+	var errs []error
+	for _, followed := range f.followed {
+		errs = append(errs, followed.store())
+	}
+	for _, l := range f.logs {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // join joins the gossip about a feed, where only its origin's entries are passed on.
@@ -203,14 +215,14 @@ const offerEvery = 12 * time.Hour
 // offer tells the directory which feeds this node has, unless it has done so lately.
 func (f *feeds) offer(ctx context.Context) {
 	for _, followed := range f.followed {
-		if time.Since(followed.offered) < offerEvery || followed.now().Epoch == 0 {
+		if time.Since(time.Unix(followed.offered.Load(), 0)) < offerEvery || followed.now().Epoch == 0 {
 			continue
 		}
 		if err := followed.offer(ctx); err != nil {
 			f.t.log.Debug("directory not told of a feed", "error", err)
 			continue
 		}
-		followed.offered = time.Now()
+		followed.offered.Store(time.Now().Unix())
 	}
 }
 

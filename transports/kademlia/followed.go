@@ -29,7 +29,7 @@ type followed struct {
 	log  *feedlog.Log
 	path string // of the position
 
-	offered time.Time // when the directory was told last; the directory's round alone touches it
+	offered atomic.Int64 // when the directory was told last, in seconds
 
 	topic  *pubsub.Topic
 	taking sync.Mutex // held while the log gets longer, or begins anew
@@ -185,6 +185,7 @@ func (f *followed) begin(last position, now place) error {
 		return err
 	}
 	f.moveTo(position{now.epoch, next})
+	f.t.directory.wake() // there is a feed to tell it of
 	return nil
 }
 
@@ -263,20 +264,26 @@ func (f *followed) taken(at place) {
 // saveEvery is how often the position is written, at most. What was taken since comes again after a crash, and is taken for a repetition.
 const saveEvery = time.Second
 
-// save writes the position when it has changed, and once more at the end.
+// save writes the position when it has changed, until ctx ends.
 func (f *followed) save(ctx context.Context) {
-	for ctx.Err() == nil {
+	for {
 		select {
 		case <-f.moved:
 		case <-ctx.Done():
+			return
 		}
-		text, err := json.Marshal(f.now())
-		if err == nil {
-			err = writeFile(f.path, text)
-		}
-		if err != nil {
+		if err := f.store(); err != nil {
 			f.t.log.Warn("how far a feed was taken is not kept for the next start", "peer", f.peer.name, "error", err)
 		}
 		pause(ctx, saveEvery)
 	}
+}
+
+// store writes the position.
+func (f *followed) store() error {
+	text, err := json.Marshal(f.now())
+	if err != nil {
+		return err
+	}
+	return writeFile(f.path, text)
 }

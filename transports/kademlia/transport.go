@@ -86,6 +86,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 		n.fixed = append(n.fixed, info.Addrs...)
 	}
 	t.directory = newDirectory(t)
+	t.feeds = &feeds{t: t, byOrigin: map[peer.ID]*followed{}}
 	return t, nil
 }
 
@@ -99,7 +100,9 @@ func (t *Transport) Start(context.Context) error {
 	err := t.open()
 	if err != nil {
 		t.cancel()
-		return errors.Join(err, t.shut())
+		err = errors.Join(err, t.shut())
+		t.work.Wait()
+		return errors.Join(err, t.feeds.close())
 	}
 	t.started = true
 	for _, p := range t.peers {
@@ -212,7 +215,7 @@ func (t *Transport) Close() error {
 	t.mu.Unlock()
 	err := t.shut()
 	t.work.Wait()
-	return err
+	return errors.Join(err, t.feeds.close())
 }
 
 func (t *Transport) shut() error {
