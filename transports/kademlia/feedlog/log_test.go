@@ -21,6 +21,17 @@ func open(t testing.TB, dir string, limits feedlog.Limits) *feedlog.Log {
 	return l
 }
 
+// scratch returns a folder in memory, where there is one, for tests that open thousands of logs: to sync them is nothing there.
+func scratch(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "weft-feedlog")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // record is what the tests append under a number, from 1 byte to some hundred.
 func record(number uint64) []byte {
 	return append([]byte(fmt.Sprint(number)), bytes.Repeat([]byte{'.'}, int(number*number%97))...)

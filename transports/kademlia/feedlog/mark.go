@@ -49,7 +49,7 @@ func (m *mark) load(dir string) error {
 	}
 	for i := range 2 {
 		s := b[i*slotStride:]
-		if turn := le.Uint64(s); turn > m.turn && crc32.Checksum(s[:24], castagnoli) == le.Uint32(s[24:]) {
+		if turn := le.Uint64(s); turn > m.turn && le.Uint64(s[8:]) <= maxNumber && crc32.Checksum(s[:24], castagnoli) == le.Uint32(s[24:]) {
 			m.turn, m.next, m.reset = turn, max(le.Uint64(s[8:]), 1), le.Uint64(s[16:]) != 0
 		}
 	}

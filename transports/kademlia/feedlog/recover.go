@@ -100,7 +100,7 @@ func (l *Log) beginBehind(i int, found scan, next uint64) error {
 		l.drop([]*segment{seg}, "a segment does not lead up to the next one")
 		return nil
 	}
-	return l.setAside(seg.first, found.whole.size, found.length)
+	return l.setAside(found)
 }
 
 // endBefore ends the log before the damage in its last segment. Next stays: the numbers between are lost.
@@ -122,7 +122,7 @@ func (l *Log) endBefore(found scan) error {
 	l.log.Warn("feed log damaged: records at its end are lost", "segment", l.path(seg.first), "from", seg.next, "to", l.next-1)
 	switch {
 	case seg.next == seg.first:
-		return l.setAside(seg.first, 0, found.length)
+		return l.setAside(found)
 	case found.length == seg.size:
 		return nil
 	}
@@ -136,16 +136,18 @@ func (l *Log) damagedPath(first uint64, off int64) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%016x-%08x.damaged", first, off))
 }
 
-// setAside takes a whole file out of the log.
-func (l *Log) setAside(first uint64, off, length int64) error {
-	if length == 0 {
+// setAside takes the whole file of a segment out of the log.
+func (l *Log) setAside(found scan) error {
+	first := found.valid.first
+	if found.length == 0 {
 		return errors.Join(l.remove(first), syncDir(l.dir))
 	}
+	off := min(found.valid.size, found.length)
 	aside := l.damagedPath(first, off)
 	if err := os.Rename(l.path(first), aside); err != nil {
 		return err
 	}
-	return l.asideKept(aside, off, length)
+	return l.asideKept(aside, off, found.length)
 }
 
 // copyAside keeps a copy of what is behind the records of a segment.
