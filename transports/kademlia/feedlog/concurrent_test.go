@@ -3,6 +3,7 @@ package feedlog_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"sync"
@@ -85,6 +86,45 @@ func TestReadersSurviveResetAndClose(t *testing.T) {
 	all.Wait()
 }
 
+// Does a reader go to its record, and not through the segment up to it?
+func TestReadDoesNotScanTheSegment(t *testing.T) {
+	bytesRead := func() (n int) {
+		b, err := os.ReadFile("/proc/self/io")
+		if err != nil {
+			t.Skip("needs /proc")
+		}
+		_, err = fmt.Sscanf(string(b), "rchar: %d", &n)
+		require.NoError(t, err)
+		return n
+	}
+	l := open(t, scratch(t), feedlog.Limits{})
+	const last = 30_000
+	for l.Next() <= last {
+		records := make([][]byte, 1000)
+		for i := range records {
+			records[i] = fmt.Appendf(nil, "%0100d", l.Next()+uint64(i))
+		}
+		_, err := l.Append(records...)
+		require.NoError(t, err)
+	}
+	read := func(number uint64) {
+		got, err := l.Read(number)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf("%0100d", number), string(got))
+	}
+	before := bytesRead()
+	for number := uint64(1); number <= last; number++ {
+		read(number)
+		read((number+last/2)%last + 1) // another one, elsewhere
+	}
+	require.Less(t, bytesRead()-before, 2*last*5<<10, "a page for each")
+	before = bytesRead()
+	for range 300 {
+		read(rand.Uint64N(last) + 1)
+	}
+	require.Less(t, bytesRead()-before, 300*80<<10, "from the next place in the index")
+}
+
 // Hundreds of feeds are open at once: does each cost two open files at most, and no goroutine?
 func TestOpenLogHasTwoFilesAndNoGoroutine(t *testing.T) {
 	files := func() int {
@@ -102,5 +142,5 @@ func TestOpenLogHasTwoFilesAndNoGoroutine(t *testing.T) {
 		requireRun(t, l, l.First(), 21)
 	}
 	require.LessOrEqual(t, files(), before+2*logs)
-	require.Equal(t, goroutines, runtime.NumGoroutine())
+	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines)
 }

@@ -150,8 +150,8 @@ func (l *Log) Damage() Damage {
 	return l.damage
 }
 
-// Changed returns a channel that is closed at the next Append, Reset or Close. A reader takes it before it asks for a record, and waits for it
-// when there is none.
+// Changed returns a channel that is closed at the next Append, Reset or Close, and when damage is found. A reader takes it before it asks for a
+// record, and waits for it when there is none.
 func (l *Log) Changed() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,7 +181,7 @@ func (l *Log) Close() error {
 	close(l.changed) // for good
 	l.mu.Unlock()
 	idle.close()
-	if !l.halfReset { // else the mark must keep saying so
+	if !l.halfReset && (l.mark.dirty || l.mark.next != l.next) { // after half a Reset the mark must keep saying so
 		err = errors.Join(err, l.mark.set(l.next, false, true))
 	}
 	if err = errors.Join(err, l.mark.file.Close()); err != nil {

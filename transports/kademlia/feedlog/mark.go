@@ -20,6 +20,7 @@ type mark struct {
 	turn  uint64
 	next  uint64
 	reset bool
+	dirty bool // written since it was synced
 	stale bool // a write failed: nobody knows what the file says
 }
 
@@ -77,6 +78,6 @@ func (m *mark) set(next uint64, reset, sync bool) error {
 	if err == nil && sync {
 		err = syncData(m.file)
 	}
-	m.next, m.reset, m.stale = next, reset, err != nil
+	m.next, m.reset, m.dirty, m.stale = next, reset, err != nil || !sync, err != nil
 	return err
 }

@@ -21,13 +21,16 @@ type hint struct {
 
 // Read returns a record. It is the caller's own. Errors are ErrGone, ErrNotYet, ErrClosed, and those of the disk.
 func (l *Log) Read(number uint64) ([]byte, error) {
-	for range 3 {
+	for tries := 0; tries < 3; {
 		record, seg, err := l.read(number)
 		switch {
 		case err == nil:
 			return record, nil
 		case errors.Is(err, errDamaged):
-			err = l.inspect(seg)
+			var intact bool
+			if intact, err = l.inspect(seg); intact {
+				tries++
+			}
 		}
 		switch {
 		case errors.Is(err, ErrGone), errors.Is(err, ErrNotYet), errors.Is(err, ErrClosed):

@@ -61,27 +61,28 @@ func (l *Log) recoverLast(found scan) error {
 	return errors.Join(l.remove(seg.first), syncDir(l.dir))
 }
 
-// inspect is called for a segment that has given out something wrong, and takes the damage out of the log.
-func (l *Log) inspect(seg *segment) error {
+// inspect is called for a segment that has given out something wrong, and takes the damage out of the log. It reports whether it found none;
+// a segment that was trimmed meanwhile is no longer the log's and is not looked at.
+func (l *Log) inspect(seg *segment) (intact bool, err error) {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	if err := l.settle(); err != nil {
-		return err
+		return false, err
 	}
 	i := slices.Index(l.segments, seg)
 	if i < 0 {
-		return nil // gone meanwhile
+		return false, nil
 	}
 	found, err := scanSegment(l.path(seg.first), seg.first)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case found.intact() && found.whole.next == seg.next:
-		return nil // it is right on second thoughts
+		return true, nil
 	case i < len(l.segments)-1:
-		return l.beginBehind(i, found, l.segments[i+1].first)
+		return false, l.beginBehind(i, found, l.segments[i+1].first)
 	}
-	return l.endBefore(found)
+	return false, l.endBefore(found)
 }
 
 // beginBehind gives up a damaged segment that is not the last, and those before it: what is newer stays.
