@@ -182,3 +182,21 @@ func TestFailedCallsAreMadeGoodByTheNext(t *testing.T) {
 		})
 	}
 }
+
+// A process ends in the middle of a Reset: does the next one finish it?
+func TestInterruptedResetIsFinishedAtOpen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	l := open(t, dir, feedlog.Limits{Bytes: 800})
+	fill(t, l, 10)
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	require.ErrorIs(t, l.Reset(3), os.ErrNotExist)
+	require.NoError(t, l.Close())
+	require.NoError(t, os.Rename(dir+"-away", dir))
+	require.NotEmpty(t, segments(t, dir))
+	l = open(t, dir, feedlog.Limits{})
+	requireRun(t, l, 3, 3)
+	require.Empty(t, segments(t, dir))
+	fill(t, l, 2)
+	require.NoError(t, l.Close())
+	requireRun(t, open(t, dir, feedlog.Limits{}), 3, 5)
+}

@@ -96,15 +96,19 @@ func (l *Log) start() error {
 	return nil
 }
 
-// makeDir makes a folder durably.
+// makeDir makes a folder, with those above it, durably.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) { // another log may be making the same parent
+		return err
+	}
+	return syncDir(parent)
 }
 
 // First returns the number of the oldest record that is kept, or Next if there is none.

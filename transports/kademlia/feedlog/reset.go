@@ -89,7 +89,8 @@ func (l *Log) uncount(lost []*segment) {
 	}
 }
 
-// drop removes the files of segments that are no longer the log's, the oldest first. What it cannot remove, the next Open does.
+// drop removes the files of segments that are no longer the log's, the oldest first, so that what is left is one run at any moment. What
+// it cannot remove, the next Open does.
 func (l *Log) drop(segs []*segment, why string) {
 	if len(segs) == 0 {
 		return
@@ -100,7 +101,9 @@ func (l *Log) drop(segs []*segment, why string) {
 	var err error
 	for _, seg := range segs {
 		l.forget(seg)
-		err = errors.Join(err, l.remove(seg.first))
+		if err == nil {
+			err = l.remove(seg.first)
+		}
 	}
 	err = errors.Join(err, syncDir(l.dir))
 	if err != nil && !l.complain {
