@@ -86,9 +86,11 @@ func (f *feeds) serveAnybody() {
 	})
 }
 
-// catchUp fetches what the log has not, whenever something is missing, and asks now and then whether something is, until ctx ends.
+// catchUp fetches what the log has not, whenever something is missing, and asks now and then whether something is, until ctx ends. While
+// the origin is away it looks for others that have the feed, less and less often.
 func (f *followed) catchUp(ctx context.Context) {
-	for wait := newBackoff(streamMin, dialMax); ; {
+	f.lack()
+	for wait := newBackoff(dialMin, f.t.config.Refresh); ; {
 		timer := time.NewTimer(f.t.config.Refresh/2 + rand.N(f.t.config.Refresh/2))
 		select {
 		case <-f.lacking:
@@ -102,16 +104,22 @@ func (f *followed) catchUp(ctx context.Context) {
 			wait.reset()
 			continue
 		}
-		if !wait.sleep(ctx) {
-			return
+		timer = time.NewTimer(wait.wait())
+		select {
+		case <-timer.C:
+			f.lack()
+		case <-f.lacking:
+			f.lack()
+			pause(ctx, streamMin) // what is asked for in vain does not end in a circle
+		case <-ctx.Done():
 		}
-		f.lack()
+		timer.Stop()
 	}
 }
 
-// fetch fetches all that can be had now, and reports whether the origin was asked, or nobody was there.
+// fetch fetches all that can be had now, and reports whether the origin had nothing more.
 func (f *followed) fetch(ctx context.Context) (done bool) {
-	asked, behind := 0, false
+	behind := false
 	for _, id := range f.sources(ctx) {
 		if ctx.Err() != nil {
 			return true
@@ -121,20 +129,15 @@ func (f *followed) fetch(ctx context.Context) (done bool) {
 			f.t.log.Debug("feed not fetched", "peer", f.peer.name, "from", id, "error", err)
 			continue
 		}
-		asked++
-		switch state {
-		case complete:
-			if id == f.peer.id {
-				return true
-			}
-		case trimmed:
-			behind = true
+		if state == complete && id == f.peer.id {
+			return true
 		}
+		behind = behind || state == trimmed
 	}
-	if !behind {
-		return asked > 0 || f.peer.absent()
+	if behind {
+		f.skip()
 	}
-	return f.skip(ctx)
+	return false
 }
 
 // What a node had of a feed.
@@ -274,8 +277,8 @@ func (f *followed) noteTrimmed(first uint64) {
 	}
 }
 
-// skip goes on with the first entry that anybody still has, once the subscriber has taken all before the gap; until then it reports false.
-func (f *followed) skip(context.Context) bool {
+// skip goes on with the first entry that anybody still has, if the subscriber has taken all before the gap.
+func (f *followed) skip() {
 	f.taking.Lock()
 	defer f.taking.Unlock()
 	now, next := f.now(), f.log.Next()
@@ -284,16 +287,15 @@ func (f *followed) skip(context.Context) bool {
 	f.oldest = 0
 	f.mu.Unlock()
 	if first <= next || now.Next < next {
-		return false
+		return
 	}
 	f.miss(first - next)
 	if err := f.log.Reset(first); err != nil {
 		f.t.log.Warn("feed is not kept", "peer", f.peer.name, "error", err)
-		return false
+		return
 	}
 	f.moveTo(position{now.Epoch, first})
 	f.lack()
-	return true
 }
 
 // offer tells the directory that this node has the feed, for those that come when its origin is away.

@@ -73,6 +73,11 @@ func (t *Transport) openFollowed(p *neighbour) (*followed, error) {
 	if err != nil {
 		return nil, err
 	}
+	others, err := topic.EventHandler()
+	if err != nil {
+		return nil, err
+	}
+	t.work.Go(func() { f.meet(t.ctx, others) })
 	t.work.Go(func() { f.listen(t.ctx, heard) })
 	t.work.Go(func() { f.read(t.ctx) })
 	t.work.Go(func() { f.catchUp(t.ctx) })
@@ -106,6 +111,20 @@ func (f *followed) lack() {
 	select {
 	case f.lacking <- struct{}{}:
 	default:
+	}
+}
+
+// meet asks others that begin to listen to the feed for what they have of it, while the origin is away, until ctx ends.
+func (f *followed) meet(ctx context.Context, others *pubsub.TopicEventHandler) {
+	defer others.Cancel()
+	for {
+		e, err := others.NextPeerEvent(ctx)
+		if err != nil {
+			return
+		}
+		if e.Type == pubsub.PeerJoin && f.peer.absent() {
+			f.lack()
+		}
 	}
 }
 
