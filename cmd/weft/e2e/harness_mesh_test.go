@@ -171,7 +171,7 @@ type site struct {
 // a test that wants less changes the nodes' configuration before it starts them.
 type mesh struct {
 	t      *testing.T
-	nats   *natsServer
+	nats   *natsServer // nil where the nodes need none
 	sites  []*site
 	joined func(a, b int) bool // whether two sites list each other; nil means all do
 }
@@ -237,7 +237,9 @@ func peerEntry(t *testing.T, n *node) json.RawMessage {
 func (m *mesh) start() {
 	m.t.Helper()
 	m.introduce()
-	m.nats.start()
+	if m.nats != nil {
+		m.nats.start()
+	}
 	for _, s := range m.sites {
 		if s.broker != nil { // else it is built into the node
 			s.broker.start()

@@ -36,7 +36,14 @@ type siege struct {
 func besiege(t *testing.T, kill func(s *siege)) {
 	t.Helper()
 	t.Parallel() // much of a round is waiting
-	m, alice, bob := pair(t)
+	m, _, _ := pair(t)
+	m.besiege(kill)
+}
+
+// besiege besieges a mesh of two.
+func (m *mesh) besiege(kill func(s *siege)) {
+	t, alice, bob := m.t, m.sites[0], m.sites[1]
+	t.Helper()
 	alice.node.config["subscribe"] = list{}
 	bob.node.config["routes"] = list{}
 	m.start()
