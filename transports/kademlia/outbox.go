@@ -190,7 +190,7 @@ func (t *Transport) deliver(p *neighbour) {
 		if !p.awaitConnected(t.ctx) {
 			return
 		}
-		began := time.Now()
+		before := p.outbox.firmly()
 		err := t.deliverOver(p)
 		if t.ctx.Err() != nil {
 			return
@@ -200,7 +200,7 @@ func (t *Transport) deliver(p *neighbour) {
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 			_ = t.host.Network().ClosePeer(p.id) // it may be dead without our knowing: the next stream needs another connection
 		}
-		if time.Since(began) > streamMax {
+		if p.outbox.firmly() != before {
 			wait.reset()
 		}
 		if !wait.sleep(t.ctx) {
