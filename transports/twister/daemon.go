@@ -38,8 +38,8 @@ type daemon struct {
 	log    *slog.Logger
 	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
 	registered func(height int)
-	// used, if set, is told in a session of a k that the daemon has, and that may be of a post by other means.
-	used  func(k int)
+	// used, if set, is told in a session of a k that the daemon has, and reports whether it is of a post by other means.
+	used  func(k int) bool
 	pace  pace
 	cliff int // bytes of user data to warn from on
 
@@ -201,8 +201,8 @@ func (d *daemon) check(ctx context.Context) error {
 	if have < d.session.have {
 		return fmt.Errorf("%w: its last post was %d and is %d", errWentBack, d.session.have, have)
 	}
-	if last, _ := d.k(); have > last && d.used != nil {
-		d.used(have)
+	if last, _ := d.k(); have > last && d.used != nil && d.used(have) {
+		d.start.others = time.Now()
 	}
 	d.session.have = have
 	d.watchData(ctx)
