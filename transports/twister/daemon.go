@@ -162,8 +162,13 @@ func (d *daemon) bringUp(ctx context.Context) error {
 	info, err := d.client.Info(ctx)
 	if err != nil {
 		d.start.lost()
-		if errors.Is(err, rpc.ErrUnreachable) {
-			return fmt.Errorf("%s: %w", d.client.URL(), rpc.ErrUnreachable)
+		switch {
+		case errors.Is(err, rpc.ErrUnreachable):
+			return fmt.Errorf("%s: %w (%s)", d.client.URL(), rpc.ErrUnreachable, root(err))
+		case errors.Is(err, rpc.ErrUnknownOutcome) && errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("%s: %w", d.client.URL(), errSilent)
+		case errors.Is(err, rpc.ErrUnknownOutcome):
+			return fmt.Errorf("%s: %w (%s)", d.client.URL(), errBrokenOff, root(err))
 		}
 		return err
 	}
@@ -288,6 +293,9 @@ func (d *daemon) lastHave(ctx context.Context) (int, error) {
 var (
 	errNoPeer   = errors.New("no other daemon is connected to the torrent: what is sent waits until a peer's daemon comes")
 	errWentBack = errors.New("twisterd was killed and has lost its last posts")
+
+	errSilent    = errors.New("what listens there does not answer: if that is twisterd, restart it where it stays so")
+	errBrokenOff = errors.New("what listens there gives no answer and ends the connection: look at host and port of the url, and whether twisterd has just ended")
 )
 
 // stateFor tells a daemon that is away from one that answers and does nothing.
