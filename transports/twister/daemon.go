@@ -139,7 +139,7 @@ func (d *daemon) look(ctx context.Context) bool {
 		trouble = fmt.Errorf("%w (of %s)", errNoPeer, d.config.User)
 	}
 	if trouble != nil && !d.start.oneBox {
-		d.status.set(transports.Stalled, trouble)
+		d.status.set(transports.Stalled, beside(trouble, d.start.warning()))
 		return true
 	}
 	d.status.set(transports.Up, beside(trouble, d.start.warning()))

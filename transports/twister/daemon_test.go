@@ -199,6 +199,16 @@ func TestPeerWhoIsNotRegisteredIsNamedAndFollowedLater(t *testing.T) {
 	w.says(t, transports.Up, "")
 }
 
+// A misspelt peer has no daemon that would come.
+func TestPeerWhoDoesNotExistIsNamedWhileNobodyIsConnected(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	at := newTwisterd(t, n, "a")
+	require.NoError(t, at.Register(alice))
+	n.Mine(10)
+	w := watch(t, at, testConfig(t, at, alice, "mqtt_bbo"))
+	w.says(t, transports.Stalled, "not followed, so that nothing comes from them: mqtt_bbo")
+}
+
 func TestFollowCheckOnlyTellsWhatToRun(t *testing.T) {
 	_, atAlice, _ := twoTwisterds(t)
 	c := testConfig(t, atAlice, alice, bob)
