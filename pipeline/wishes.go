@@ -23,18 +23,19 @@ type openDirectory struct {
 func newOpenDirectory(cfg Config, t transports.OpenDirectory, in *interests, log *slog.Logger) *board {
 	d := &openDirectory{
 		board:     board{interests: in, log: log.With("transport", in.transport)},
-		transport: t, filters: shown(cfg, in.transport),
+		transport: t, filters: cfg.Shown(in.transport),
 	}
 	d.tasks = []func(context.Context){d.show, d.watch}
 	return &d.board
 }
 
-// shown lists the filters that this node wants from any of its peers on a transport that authenticates names.
-func shown(cfg Config, transport string) []string {
+// Shown lists the filters that this node wants from any of its peers on a transport that authenticates names: what an open directory
+// shows there.
+func (c Config) Shown(transport string) []string {
 	filters := []string{}
-	for _, s := range cfg.Subscribe {
+	for _, s := range c.Subscribe {
 		asked := func(p Peer) bool { return s.asks(p.Name) && p.ReachedOver(transport, true) }
-		if slices.ContainsFunc(cfg.Peers, asked) {
+		if slices.ContainsFunc(c.Peers, asked) {
 			filters = append(filters, s.Filter)
 		}
 	}

@@ -113,13 +113,13 @@ func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 	return n
 }
 
-// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built, and
-// addresses that are listened on and Twister users that are posted as twice.
+// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built, addresses that
+// are listened on and Twister users that are posted as twice, and what a Twister profile has no room for.
 func Check(file *configs.File) error {
 	log := slog.New(slog.DiscardHandler)
 	_, brokerErr := NewBroker(file, nil, log)
 	_, transportsErr := Transports(file, log)
-	return errors.Join(brokerErr, transportsErr, sameAddress(file), sameUser(file))
+	return errors.Join(brokerErr, transportsErr, sameAddress(file), sameUser(file), tightProfile(file))
 }
 
 // Warnings returns what the file may say, and hardly means: a node runs with it.
@@ -174,7 +174,8 @@ func sameAddress(file *configs.File) error {
 	return errors.Join(errs...)
 }
 
-// sameUser names every Twister user whom an earlier transport has too: both would number his posts, and lose each other's.
+// sameUser names every Twister user whom an earlier transport has too: both would number his posts, and lose each other's. It names
+// peers who are called as the node's own user, too.
 func sameUser(file *configs.File) error {
 	var errs []error
 	keys := map[string]string{}
@@ -183,12 +184,30 @@ func sameUser(file *configs.File) error {
 		if !ok {
 			continue
 		}
+		for i, p := range file.Node.Peers {
+			if p.ReachedOver(t.Name, true) && p.On(t.Name) == c.User {
+				errs = append(errs, file.Problem(fmt.Sprintf("peers[%d]", i), fmt.Errorf("%q is this node's own user on transport %q; write in at what the peer is called there", c.User, t.Name)))
+			}
+		}
 		key := "transports." + t.Name + ".user"
 		if first, twice := keys[c.User]; twice {
 			errs = append(errs, file.Problem(key, fmt.Errorf("%q is the user of %s too, and two transports of one user lose each other's posts; use one, or another user", c.User, first)))
 			continue
 		}
 		keys[c.User] = key
+	}
+	return errors.Join(errs...)
+}
+
+// tightProfile names every Twister transport whose user's profile has no room for what the node wants.
+func tightProfile(file *configs.File) error {
+	var errs []error
+	for _, t := range file.Transports {
+		if c, ok := t.Config.(*twister.Config); ok {
+			if err := c.CheckWishes(file.Node.Shown(t.Name)); err != nil {
+				errs = append(errs, file.Problem("subscribe", fmt.Errorf("transport %s: %w", t.Name, err)))
+			}
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -142,3 +142,26 @@ transports: {bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", us
 		require.Equal(t, keys, found, config)
 	}
 }
+
+func TestFiltersForWhichATwisterProfileHasNoRoomAreRefused(t *testing.T) {
+	check := func(subscriptions string) error {
+		file, err := configs.Parse("weft.yaml", []byte(`
+node: alice
+peers:
+  - {name: bob, at: {bird: mqtt_bob}}
+  - {name: carol, at: {lark: carol}}
+subscribe: [`+subscriptions+`]
+transports:
+  bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: mqtt_alice}
+  lark: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: other}
+`), plugins.Types())
+		require.NoError(t, err)
+		return plugins.Check(file)
+	}
+	long := strings.Repeat("x", 4050)
+	require.NoError(t, check(`"`+long+`"`))
+	require.NoError(t, check(`{filter: "`+long+`", from: bob}, {filter: "`+long+`/#", from: carol}`), "each profile has room for its own")
+	err := check(`"` + long + `", {filter: "` + long + `/#", from: bob}`)
+	require.ErrorContains(t, err, "weft.yaml:6: subscribe: transport bird: filters of ")
+	require.NotContains(t, err.Error(), "lark")
+}

@@ -30,6 +30,9 @@ func SimulateTwister(users ...string) (*TwisterSimulation, error) {
 	for _, user := range users {
 		d, err := network.Daemon(user)
 		if err == nil {
+			err = awaitReady(d)
+		}
+		if err == nil {
 			err = d.Register(user)
 		}
 		if err != nil {
@@ -40,6 +43,19 @@ func SimulateTwister(users ...string) (*TwisterSimulation, error) {
 	}
 	network.Mine(plenty)
 	return s, nil
+}
+
+// readyWithin is far more than the daemons of a simulation take to start.
+const readyWithin = 30 * time.Second
+
+// awaitReady waits until a daemon has started: a node that sees one starting gives it as long as a real one takes to read what it holds.
+func awaitReady(d *twistertest.Daemon) error {
+	for end := time.Now().Add(readyWithin); !d.Ready(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("the daemon is not ready after %v", readyWithin)
+		}
+	}
+	return nil
 }
 
 // URL returns the RPC address of the user's daemon, with its login.

@@ -30,8 +30,9 @@ func newDemo() *cobra.Command {
 		Use:   "demo",
 		Short: "Show two sites talking, on this machine and with nothing installed",
 		Long: `Demo runs two sites in one process: alice and bob, each with a built-in broker and a relay, joined by a NATS server
-embedded in alice's, or with --over twister by a simulated Twister network. Sensors publish at both; you see what crosses and the lanes it crosses in, and get three commands
-to try from other terminals. It uses free ports of the loopback interface and a temporary folder, and leaves nothing behind.`,
+embedded in alice's, or with --over twister by a simulated Twister network. Sensors publish at both; you see what crosses
+and the lanes it crosses in, and get three commands to try from other terminals. It uses free ports of the loopback
+interface and a temporary folder, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
   weft demo --duration 10s   for ten seconds
   weft demo --over twister   over a simulated Twister network, with daemons as slow as real ones`,
@@ -133,7 +134,9 @@ func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, stopDemo(sites)) }()
+	fmt.Fprintln(out, "Waiting until each knows what the other one wants.")
 	if !awaitPeers(ctx, sites) {
+		fmt.Fprintln(out, "Stopping before they do.")
 		return nil
 	}
 	var work sync.WaitGroup

@@ -166,11 +166,16 @@ func posts(r pipeline.Report) string {
 	if p == nil {
 		return ""
 	}
-	least := ""
-	if !p.Exact {
-		least = "at least "
+	left := fmt.Sprintf("%d left", p.Left)
+	switch {
+	case p.Exact && p.Left == 0:
+		left = "none left beside the margin"
+	case p.Left == 0:
+		left = "how many are left is not known yet"
+	case !p.Exact:
+		left = "at least " + left
 	}
-	text := fmt.Sprintf(", %d posts used, %s%d left", p.Used, least, p.Left)
+	text := fmt.Sprintf(", %d posts used, %s", p.Used, left)
 	if p.Refill > 0 {
 		text += ", one more every " + p.Refill.Round(time.Second).String()
 	}

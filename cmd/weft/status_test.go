@@ -54,6 +54,19 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
 }
 
+func TestStatusSaysHowManyPostsAreLeftWhereThatIsKnown(t *testing.T) {
+	for want, posts := range map[string]transports.Posts{
+		"5 posts used, how many are left is not known yet, one more every 5m0s": {Used: 5, Refill: 5 * time.Minute},
+		"5 posts used, at least 8 left":                                         {Used: 5, Left: 8},
+		"5 posts used, 8 left":                                                  {Used: 5, Left: 8, Exact: true},
+		"5 posts used, none left beside the margin, one more every 5m0s":        {Used: 5, Exact: true, Refill: 5 * time.Minute},
+	} {
+		report := pipeline.Report{State: transports.Up, Since: time.Now(), Posts: &posts}
+		got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Transports: map[string]pipeline.Report{"bird": report}}))
+		require.Contains(t, got.out, ", 0 reconnects, "+want+"\n")
+	}
+}
+
 // Is a node asked although its file has mistakes elsewhere, as after an edit?
 func TestStatusNeedsOnlyTheAdminAddressOfTheFile(t *testing.T) {
 	address := servedStatus(t, pipeline.Status{Node: "alice"})

@@ -21,6 +21,7 @@ var (
 	wireIn     = desc("wire_in_bytes_total", "Payload bytes taken from the broker or the network.", "part")
 	postsUsed  = desc("posts_used", "What the transport has sent of what its network lets it send.", "part")
 	postsLeft  = desc("posts_left", "What the transport may send now, at least.", "part")
+	postsExact = desc("posts_exact", "1 when the transport may send no more than posts_left; 0 while it is not known how much more.", "part")
 	postRefill = desc("post_refill_seconds", "How long it takes until the transport may send once more, on average; 0 while that is not known.", "part")
 	dropped    = desc("dropped_messages_total", "Messages that the broker or the transport did not pass on.", "part", "reason")
 
@@ -62,6 +63,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if p := r.Posts; p != nil {
 			ch <- gauge(postsUsed, float64(p.Used), name)
 			ch <- gauge(postsLeft, float64(p.Left), name)
+			ch <- gauge(postsExact, boolean(p.Exact), name)
 			ch <- gauge(postRefill, p.Refill.Seconds(), name)
 		}
 	}

@@ -20,6 +20,8 @@ func (p *poster) send(ctx context.Context, w *waiting) error {
 		w.done(-1, nil)
 		return nil
 	}
+	p.setSending(true)
+	defer p.setSending(false)
 	height := p.daemon.height()
 	var sent rpc.Post
 	if w.to == "" {

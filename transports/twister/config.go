@@ -109,7 +109,9 @@ func (c *Config) Validate() error {
 	if _, err := rpc.New(rpc.Config{URL: c.URL}); err != nil {
 		errs = append(errs, fmt.Errorf("url: %w", err))
 	}
-	if !rpc.ValidName(c.User) {
+	if c.User == "" {
+		errs = append(errs, errors.New("user: required: the user whose key is in this daemon's wallet; register: true makes a new one"))
+	} else if !rpc.ValidName(c.User) {
 		errs = append(errs, fmt.Errorf("user: %q: %w", c.User, rpc.ErrBadName))
 	}
 	if c.ProfileField == "" {
@@ -136,23 +138,29 @@ func (c *Config) Validate() error {
 	}{
 		{"profile_poll", c.ProfilePoll}, {"receipt_delay", c.ReceiptDelay}, {"resend_after", c.ResendAfter}, {"poll", c.Poll},
 	} {
-		if period.value < 0 {
-			errs = append(errs, fmt.Errorf("%s: %v is negative", period.key, period.value))
+		if period.value <= 0 {
+			errs = append(errs, fmt.Errorf("%s: %v is not more than 0", period.key, period.value))
 		}
 	}
-	if c.Poll >= 0 && c.Poll < minPoll && c.Second >= time.Second {
+	if c.Poll > 0 && c.Poll < minPoll && c.Second >= time.Second {
 		errs = append(errs, fmt.Errorf("poll: %v is less than %v", c.Poll, minPoll))
 	}
-	if c.Margin < 0 || c.Margin > maxMargin {
-		errs = append(errs, fmt.Errorf("margin: %d is not in 0 to %d", c.Margin, maxMargin))
+	if c.Margin < 1 || c.Margin > maxMargin {
+		errs = append(errs, fmt.Errorf("margin: %d is not in 1 to %d", c.Margin, maxMargin))
 	}
 	return errors.Join(errs...)
+}
+
+// CheckWishes returns an error if these filters are too many for the user's profile, whatever else stands in it, or cannot stand there.
+func (c *Config) CheckWishes(filters []string) error {
+	var none *profile
+	return fits(c.User, c.ProfileField, none.with(c.ProfileField, filters))
 }
 
 // validatePeers reports what is wrong with what the node itself fills in.
 func (c *Config) validatePeers() error {
 	var errs []error
-	for _, peer := range slices.Concat(c.Peers, c.Feeds) {
+	for _, peer := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.Peers, c.Feeds)))) {
 		if !rpc.ValidName(peer) {
 			errs = append(errs, fmt.Errorf("peer %q: %w", peer, rpc.ErrBadName))
 		}

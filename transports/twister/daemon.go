@@ -23,8 +23,8 @@ type daemon struct {
 	log    *slog.Logger
 	// registered, if set, is told the height of the block that has confirmed a user whom this node has registered.
 	registered func(height int)
-	// used, if set, is told in a session of a k that the daemon has, and that may be of a post by other means.
-	used  func(k int)
+	// used, if set, is told in a session of a k that the daemon has, and reports whether it is of a post by other means.
+	used  func(k int) bool
 	pace  pace
 	cliff int // bytes of user data to warn from on
 
@@ -85,7 +85,7 @@ func (d *daemon) look(ctx context.Context) bool {
 		trouble = fmt.Errorf("%w (of %s)", errNoPeer, d.config.User)
 	}
 	if trouble != nil && !d.start.oneBox {
-		d.status.set(transports.Stalled, trouble)
+		d.status.set(transports.Stalled, beside(trouble, d.start.warning()))
 		return true
 	}
 	d.status.set(transports.Up, beside(trouble, d.start.warning()))
@@ -108,8 +108,13 @@ func (d *daemon) bringUp(ctx context.Context) error {
 	info, err := d.client.Info(ctx)
 	if err != nil {
 		d.start.lost()
-		if errors.Is(err, rpc.ErrUnreachable) {
-			return fmt.Errorf("%s: %w", d.client.URL(), rpc.ErrUnreachable)
+		switch {
+		case errors.Is(err, rpc.ErrUnreachable):
+			return fmt.Errorf("%s: %w (%s)", d.client.URL(), rpc.ErrUnreachable, root(err))
+		case errors.Is(err, rpc.ErrUnknownOutcome) && errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("%s: %w", d.client.URL(), errSilent)
+		case errors.Is(err, rpc.ErrUnknownOutcome):
+			return fmt.Errorf("%s: %w (%s)", d.client.URL(), errBrokenOff, root(err))
 		}
 		return err
 	}
@@ -147,8 +152,8 @@ func (d *daemon) check(ctx context.Context) error {
 	if have < d.session.have {
 		return fmt.Errorf("%w: its last post was %d and is %d", errWentBack, d.session.have, have)
 	}
-	if last, _ := d.k(); have > last && d.used != nil {
-		d.used(have)
+	if last, _ := d.k(); have > last && d.used != nil && d.used(have) {
+		d.start.others = time.Now()
 	}
 	d.session.have = have
 	d.watchData(ctx)
@@ -158,6 +163,9 @@ func (d *daemon) check(ctx context.Context) error {
 var (
 	errNoPeer   = errors.New("no other daemon is connected to the torrent: what is sent waits until a peer's daemon comes")
 	errWentBack = errors.New("twisterd was killed and has lost its last posts")
+
+	errSilent    = errors.New("what listens there does not answer: if that is twisterd, restart it where it stays so")
+	errBrokenOff = errors.New("what listens there gives no answer and ends the connection: look at host and port of the url, and whether twisterd has just ended")
 )
 
 // stateFor tells a daemon that is away from one that answers and does nothing.

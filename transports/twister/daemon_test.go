@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,6 +62,40 @@ func TestWhatIsNoTwisterdIsNamed(t *testing.T) {
 	w.says(t, transports.Connecting, "look at host and port")
 	require.NotContains(t, w.log.String(), "secret")
 	w.stop()
+}
+
+// A port of something else, which hangs up on HTTP.
+func TestWhyNothingAnswersIsNamed(t *testing.T) {
+	_, at, _ := twoTwisterds(t)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := other.Accept()
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		require.NoError(t, other.Close())
+		<-done
+	})
+	for url, detail := range map[string]string{
+		"http://user:secret@" + other.Addr().String(): other.Addr().String() + "/: what listens there gives no answer",
+		"http://user:secret@127.0.0.1:1":              "connection refused",
+		"http://user:secret@host.invalid:28332":       "no such host",
+	} {
+		c := testConfig(t, at, alice)
+		c.URL = url
+		w := watch(t, at, c)
+		w.says(t, transports.Connecting, detail)
+		w.stop()
+		require.NotContains(t, w.log.String(), "secret")
+	}
 }
 
 // A transaction that waits for a block is not kept over a restart of the daemon.
@@ -162,6 +197,16 @@ func TestPeerWhoIsNotRegisteredIsNamedAndFollowedLater(t *testing.T) {
 	n.Mine(1)
 	eventually(t, "carol is followed", func() bool { return len(following(t, atAlice, alice)) == 3 })
 	w.says(t, transports.Up, "")
+}
+
+// A misspelt peer has no daemon that would come.
+func TestPeerWhoDoesNotExistIsNamedWhileNobodyIsConnected(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	at := newTwisterd(t, n, "a")
+	require.NoError(t, at.Register(alice))
+	n.Mine(10)
+	w := watch(t, at, testConfig(t, at, alice, "mqtt_bbo"))
+	w.says(t, transports.Stalled, "not followed, so that nothing comes from them: mqtt_bbo")
 }
 
 func TestFollowCheckOnlyTellsWhatToRun(t *testing.T) {

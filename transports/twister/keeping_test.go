@@ -73,6 +73,31 @@ func TestReceiptWaitsForAFrameOnlyWherePostsAreFew(t *testing.T) {
 	}
 }
 
+// Else the sender's lane stands still until he asks, which is after ResendAfter.
+func TestReceiptThatWasOwedIsOwedAfterARestart(t *testing.T) {
+	c := Config{ResendAfter: time.Hour, ReceiptDelay: time.Second, Poll: time.Second}
+	o, now := newOrigin(alice, c, newStatus(quietLog())), time.Now()
+	restart := func() *origin {
+		p, changed := o.position()
+		require.True(t, changed)
+		o.kept(p, true)
+		again := newOrigin(alice, c, newStatus(quietLog()))
+		again.restore(p)
+		return again
+	}
+	o.take(&piece{epoch: 1, number: 1, count: 1, data: []byte("x")}, 1, now)
+	o.mu.Lock()
+	o.finish(o.ready[0], now)
+	o.mu.Unlock()
+	o = restart()
+	text, done := o.receipt(time.Now(), false)
+	require.NotNil(t, text)
+	require.NotEmpty(t, text(1))
+	done(1, nil)
+	text, _ = restart().receipt(time.Now().Add(c.ReceiptDelay), false)
+	require.Nil(t, text, "it was posted")
+}
+
 func TestWhatWasDoneWithIsSoAfterARestart(t *testing.T) {
 	o := newOrigin(alice, Config{}, newStatus(quietLog()))
 	for _, k := range []int{1, 2, 7} {

@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,11 +32,23 @@ func TestPostByHandDuringASessionTakesNoK(t *testing.T) {
 	sendTo(t, a, bob, "zero")
 	postText(t, w.atAlice, alice, 1, "by hand")
 	eventually(t, "it is noticed", func() bool { return a.poster.budget().Used == 2 })
+	eventually(t, "it is told", func() bool { return strings.Contains(a.Report().Detail, errOthers.Error()) })
 	sendTo(t, a, bob, "one")
 	b, _ := open(t, w.bob)
 	inbox, err := b.Subscribe(t.Context(), transports.Inbox)
 	require.NoError(t, err)
 	comes(t, inbox, "zero", "one")
+}
+
+func TestOwnPostsAreNotThoseOfSomebodyElse(t *testing.T) {
+	w := newFeedWorld(t)
+	w.alice.Receipts = "off"
+	a, log := open(t, w.alice)
+	for i := range 200 { // while the daemon is looked at all the time
+		a.daemon.suspect()
+		sendTo(t, a, bob, fmt.Sprint(i))
+	}
+	require.Zero(t, log.count(errOthers.Error()))
 }
 
 // The folder is new, and the daemon was killed and has fallen behind what others have of its user's posts.

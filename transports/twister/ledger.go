@@ -106,6 +106,21 @@ func (p *poster) use(k int) {
 	p.next = max(p.next, k+1)
 }
 
+func (p *poster) setSending(sending bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sending = sending
+}
+
+// found is saw, and reports whether the k cannot be of this node's posts. It is told of what the daemon has in a session.
+func (p *poster) found(k int) (others bool) {
+	p.mu.Lock()
+	others = k > p.next || k == p.next && !p.sending
+	p.mu.Unlock()
+	p.saw(k)
+	return others
+}
+
 // saw takes in a k that was used for certain, also by other means.
 func (p *poster) saw(k int) {
 	p.mu.Lock()

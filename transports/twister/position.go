@@ -10,9 +10,10 @@ import (
 // position is how far an origin has come, as it is kept on disk.
 type position struct {
 	Epoch uint32   `json:"epoch"`
-	Taken int      `json:"taken"` // frames of that epoch
-	Floor int      `json:"floor"` // ks below, and those of the runs, are done with
-	Runs  [][2]int `json:"runs"`  // first k and count
+	Taken int      `json:"taken"`          // frames of that epoch
+	Floor int      `json:"floor"`          // ks below, and those of the runs, are done with
+	Runs  [][2]int `json:"runs"`           // first k and count
+	Owed  bool     `json:"owed,omitempty"` // a receipt was, of which the sender would else hear only when he asks
 }
 
 // restore goes on from a position, before anything is taken in.
@@ -21,13 +22,16 @@ func (o *origin) restore(p position) {
 	defer o.mu.Unlock()
 	o.epoch, o.taken, o.saved, o.next = p.Epoch, max(p.Taken, 0), max(p.Taken, 0), max(p.Taken, 0)+1
 	o.done.restore(p.Floor, p.Runs)
+	if p.Owed {
+		o.debt.owed, o.debt.deadline = true, time.Now() // it has waited
+	}
 }
 
 // position returns the position to keep, and whether it has changed. Once it is kept, kept says so.
 func (o *origin) position() (position, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p := position{Epoch: o.epoch, Taken: o.taken, Floor: o.done.floor, Runs: o.done.runs()}
+	p := position{Epoch: o.epoch, Taken: o.taken, Floor: o.done.floor, Runs: o.done.runs(), Owed: o.debt.owed}
 	changed := o.dirty
 	o.dirty = false
 	return p, changed
@@ -61,6 +65,7 @@ func (o *origin) rode(r *receipt, ok bool) {
 	defer o.mu.Unlock()
 	if ok && r.epoch == o.epoch && r.number == o.taken {
 		o.debt.paid(r.view != nil)
+		o.dirty = true
 	}
 }
 

@@ -28,9 +28,10 @@ type poster struct {
 
 	mu       sync.Mutex // guards all that follows
 	queue    queue
-	next     int // the k that is used next
-	posted   int // the last k that was used for certain, -1 if none
-	reserved int // ks below are reserved on disk
+	next     int  // the k that is used next
+	posted   int  // the last k that was used for certain, -1 if none
+	reserved int  // ks below are reserved on disk
+	sending  bool // the daemon may have next already
 	stride   int
 	at       time.Time // of the last reservation
 	kept     posterState

@@ -123,6 +123,26 @@ func kind(err error) string {
 	return err.Error()
 }
 
+// root is the innermost reason of an error below HTTP, without addresses.
+func root(err error) string {
+	if name, ok := errors.AsType[*net.DNSError](err); ok {
+		return name.Err
+	}
+	for inner := err; inner != nil; {
+		err = inner
+		switch wraps := inner.(type) { //nolint:errorlint // each error of the chain is looked at by itself
+		case interface{ Unwrap() error }:
+			inner = wraps.Unwrap()
+		case interface{ Unwrap() []error }:
+			all := wraps.Unwrap()
+			inner = all[len(all)-1]
+		default:
+			inner = nil
+		}
+	}
+	return err.Error()
+}
+
 // plain leaves out this side's address, which is another one at each attempt.
 func plain(err error) string {
 	if network, ok := errors.AsType[*net.OpError](err); ok && !errors.Is(err, rpc.ErrUnreachable) {

@@ -2,6 +2,7 @@ package twister
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -21,7 +22,10 @@ type startUp struct {
 	strangers []string        // peers that cannot be followed
 	data      error           // what is to be said of the user data
 	measured  time.Time
+	others    time.Time // when a post by other means was last found
 }
+
+var errOthers = errors.New("somebody else posts as this user: by hand that does no harm, but a second weft with this user holds up the messages of both: stop it, or give it a user of its own")
 
 // lost is called while the daemon is away or has no session: all has to be looked at again.
 func (s *startUp) lost() {
@@ -36,11 +40,18 @@ func (s *startUp) done(log *slog.Logger) {
 
 // warning is what is wrong and stops nothing.
 func (s *startUp) warning() error {
-	if len(s.strangers) == 0 {
-		return s.data
+	data := s.data
+	if !s.others.IsZero() && time.Since(s.others) < othersFor {
+		data = beside(errOthers, data)
 	}
-	return beside(fmt.Errorf("not followed, so that nothing comes from them: %s (no such user yet, or follow: check)", strings.Join(s.strangers, ", ")), s.data)
+	if len(s.strangers) == 0 {
+		return data
+	}
+	return beside(fmt.Errorf("not followed, so that nothing comes from them: %s (no such user yet, or follow: check)", strings.Join(s.strangers, ", ")), data)
 }
+
+// othersFor is how long posts by other means are reported.
+const othersFor = 10 * time.Minute
 
 // step logs what is done now, once.
 func (d *daemon) step(text string, args ...any) {

@@ -68,7 +68,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 	}
 	t.daemon = newDaemon(c, client, t.status, t.poster.last, log)
 	t.poster.daemon, t.poster.begins = t.daemon, t.beginSession
-	t.daemon.registered, t.daemon.used = t.poster.registered, t.poster.saw
+	t.daemon.registered, t.daemon.used = t.poster.registered, t.poster.found
 	t.directory = newDirectory(c, client, t.daemon, t.status, log)
 	t.feed = newFeed(c, client, t.daemon, t.status, t.poster.post, log)
 	for _, user := range c.Peers {

@@ -86,12 +86,20 @@ func parseURL(raw string) (*url.URL, error) {
 		return nil, fmt.Errorf("url of twisterd has the scheme %q: %s", u.Scheme, want)
 	case u.Hostname() == "":
 		return nil, fmt.Errorf("url of twisterd names no host: %s", want)
+	case !validPort(u.Port()):
+		return nil, fmt.Errorf("url of twisterd has the port %q: %s, with the rpcport of twister.conf, 1 to 65535", u.Port(), want)
 	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
 		return nil, fmt.Errorf("url of twisterd has a path, query or fragment, where it serves files: %s", want)
 	case u.User == nil:
 		return nil, fmt.Errorf("url of twisterd has no user and password: %s, as rpcuser and rpcpassword in twister.conf", want)
 	}
 	return u, nil
+}
+
+// validPort reports whether a port is given, for that of HTTP is not twisterd's, and can be.
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // URL returns the address of the daemon without user and password.

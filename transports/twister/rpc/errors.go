@@ -73,7 +73,7 @@ var (
 	ErrRejected = errors.New("registration is refused: it waits for a block already, or the name is not allowed")
 
 	// ErrWarmingUp is returned by the few calls that say so while the daemon starts; most succeed then and do nothing.
-	ErrWarmingUp = errors.New("twisterd is still starting: wait some ten seconds")
+	ErrWarmingUp = errors.New("twisterd is still starting: wait up to a minute")
 
 	// ErrPublicServer is returned by a daemon that runs with -public_server_mode.
 	ErrPublicServer = errors.New("twisterd runs as a public server: start it without -public_server_mode")

@@ -233,6 +233,13 @@ func TestAtMostFourConnectionsAtATime(t *testing.T) {
 	require.EqualValues(t, 4, most.Load())
 }
 
+func TestURLNeedsAPortThatThereIs(t *testing.T) {
+	for port, ok := range map[string]bool{"": false, ":": false, ":0": false, ":283320": false, ":28332": true} {
+		_, err := rpc.New(rpc.Config{URL: "http://user:" + password + "@127.0.0.1" + port})
+		require.Equal(t, ok, err == nil, port)
+	}
+}
+
 func TestPasswordIsInNoError(t *testing.T) {
 	for _, bad := range []string{
 		"http://user:" + password + "@127.0.0.1:port/", "ftp://user:" + password + "@h", "http://user:" + password + "@127.0.0.1:1/rpc",
