@@ -2,6 +2,7 @@ package transporttest
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -72,14 +73,12 @@ func (n *node) flow(t *testing.T, from, to int) {
 	}
 }
 
-// flowing has the frames flow while the test goes on, and returns what waits for them.
-func (n *node) flowing(t *testing.T, from, to int) (wait func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		n.flow(t, from, to)
-	}()
-	return func() { <-done }
+// meanwhile runs f while the test goes on, and returns what waits for it.
+func meanwhile(t *testing.T, f func()) (wait func()) {
+	var running sync.WaitGroup
+	running.Go(f)
+	t.Cleanup(running.Wait)
+	return running.Wait
 }
 
 func framesSentWithoutWaitingArriveInOrder(t *testing.T, b *bench) {
@@ -89,16 +88,15 @@ func framesSentWithoutWaitingArriveInOrder(t *testing.T, b *bench) {
 		return
 	}
 	inbox := bob.subscribe(t, transports.Inbox)
-	sent := make(chan int, 1)
-	go func() {
+	wait := meanwhile(t, func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		sent <- confirmed(t, alice.send(ctx, new(transports.Chain), alice.frames(1, count)...))
-	}()
+		if n := confirmed(t, alice.send(ctx, new(transports.Chain), alice.frames(1, count)...)); n != count {
+			t.Errorf("%d frames are confirmed, want %d", n, count)
+		}
+	})
 	expect(t, inbox, "alice", 1, count)
-	if n := <-sent; n != count {
-		t.Errorf("%d frames are confirmed, want %d", n, count)
-	}
+	wait()
 	nothing(t, inbox)
 }
 
@@ -110,7 +108,7 @@ func nackSkipsNoFrame(t *testing.T, b *bench) {
 		return
 	}
 	inbox := bob.subscribe(t, transports.Inbox)
-	wait := alice.flowing(t, 1, count)
+	wait := meanwhile(t, func() { alice.flow(t, 1, count) })
 	for from := 1; from <= count; from += stretch {
 		receive(t, inbox).Nack()
 		expect(t, inbox, "alice", from, from+stretch-1)
@@ -145,13 +143,9 @@ func failedSendSkipsNoFrame(t *testing.T, b *bench) {
 		t.Fatalf("frame %d came first", n)
 	}
 	first.Ack()
-	wait := make(chan struct{})
-	go func() {
-		defer close(wait)
-		alice.flow(t, confirmed(t, results[:5])+1, 10)
-	}()
+	wait := meanwhile(t, func() { alice.flow(t, confirmed(t, results[:5])+1, 10) })
 	expect(t, inbox, "alice", 2, 10)
-	<-wait
+	wait()
 }
 
 // tooLargeSkipsNoFrame has a frame fail for good.
@@ -177,33 +171,54 @@ func tooLargeSkipsNoFrame(t *testing.T, b *bench) {
 	if n := confirmed(t, results[:2]); n != 2 {
 		t.Errorf("%d of the 2 frames before it are confirmed", n)
 	}
-	wait := alice.flowing(t, 3, 4)
+	wait := meanwhile(t, func() { alice.flow(t, 3, 4) })
 	expect(t, inbox, "alice", 3, 4)
 	wait()
 }
 
+// sendHonoursContext has bob take nothing until the window is full, if there is one, and ends the context of the frame for which there
+// is no room.
 func sendHonoursContext(t *testing.T, b *bench) {
 	const count = 200
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	if alice.pipelined() == nil {
 		return
 	}
-	inbox := bob.subscribe(t, transports.Inbox)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := result(t, alice.send(ended, new(transports.Chain), frame("alice", 1))[0]); !isContextError(err) || transports.IsPermanent(err) {
 		t.Errorf("sent with an ended context: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), quiet)
-	defer cancel()
-	begun := time.Now()
-	results := alice.send(ctx, new(transports.Chain), alice.frames(1, count)...) // bob takes none: the window fills
-	took := confirmed(t, results)
-	if took := time.Since(begun); took > quiet+5*time.Second {
-		t.Errorf("the last frame was settled %v after the first was sent; their context allowed %v", took, quiet)
+	all, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	chain := new(transports.Chain)
+	var results []<-chan error
+	for i := 1; i <= count; i++ {
+		ctx, cancel := context.WithCancel(all)
+		defer cancel()
+		sent := make(chan []<-chan error, 1)
+		go func() { sent <- alice.send(ctx, chain, frame("alice", i)) }()
+		select {
+		case r := <-sent:
+			results = append(results, r...)
+			continue
+		case <-time.After(quiet):
+		}
+		cancel()
+		select {
+		case r := <-sent:
+			if err := result(t, r[0]); !isContextError(err) || transports.IsPermanent(err) {
+				t.Errorf("the frame for which there is no room: %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("a frame waits for room though its context has ended")
+		}
+		break
 	}
-	wait := alice.flowing(t, took+1, count)
-	expect(t, inbox, "alice", 1, count)
+	giveUp()
+	took := confirmed(t, results)
+	wait := meanwhile(t, func() { alice.flow(t, took+1, count) })
+	expect(t, bob.subscribe(t, transports.Inbox), "alice", 1, count)
 	wait()
 }
 
@@ -215,7 +230,7 @@ func framesInFlightSurviveRestart(t *testing.T, b *bench) {
 		return
 	}
 	inbox := bob.subscribe(t, transports.Inbox)
-	wait := alice.flowing(t, 1, count)
+	wait := meanwhile(t, func() { alice.flow(t, 1, count) })
 	const stretch = count / (restarts + 1)
 	for done := 0; done < count; done += stretch {
 		if done > 0 {
