@@ -98,8 +98,9 @@ func (l *link) arrive(n int) {
 	}
 }
 
-// confirm has bob take the first n frames in flight and say so. It needs mu.
+// confirm has bob take the first n frames in flight, as far as there are so many, and say so. It needs mu.
 func (l *link) confirm(n int) {
+	n = min(n, len(l.flying))
 	l.arrive(n)
 	for _, h := range l.flying[:n] {
 		h.done <- nil
@@ -415,9 +416,11 @@ func TestStopWithFramesInFlightLosesNothing(t *testing.T) {
 				if took := time.Since(began); took > closeTimeout {
 					t.Errorf("stopping took %v", took)
 				}
-				if len(p.link.flying) > 0 || p.sent.Load() != nil {
-					t.Error("frames are in flight after the stop")
-				}
+				p.link.with(func() {
+					if len(p.link.flying) > 0 || p.sent.Load() != nil {
+						t.Error("frames are in flight after the stop")
+					}
+				})
 				p.start(t)
 				p.finish(t, topics(1, 100))
 			})
@@ -522,5 +525,22 @@ func TestFramesInFlightKeepTheirDistanceAndGrowWhenTheWindowIsFull(t *testing.T)
 			t.Errorf("the first frame for which there was room has %d messages", n)
 		}
 		p.finish(t, topics(1, last))
+	})
+}
+
+// A link takes a second for a frame, so that a full window would keep the last of its frames until their attempts have ended.
+func TestSlowLinkIsGivenNoMoreThanItCarriesInTime(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		p := testPiped(t)
+		p.start(t)
+		queue(t, p.store, p.lane, topics(1, 60)...)
+		for range 40 {
+			time.Sleep(time.Second)
+			p.link.with(func() { p.link.confirm(1) })
+		}
+		p.finish(t, topics(1, 60))
+		if n := len(p.link.sent); n != 60 || p.link.most < 2 {
+			t.Errorf("60 frames were sent %d times, up to %d were in flight", n, p.link.most)
+		}
 	})
 }
