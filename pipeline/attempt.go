@@ -97,17 +97,22 @@ func (d *delivery) bounded(ctx context.Context, by *route) (context.Context, con
 	return ctx, func() { cancelTimer(); end() }
 }
 
-// attempt publishes by a route what the lane's destination is to have.
-func (d *delivery) attempt(ctx context.Context, by *route, msg *message.Message) error {
-	ctx, cancel := d.bounded(ctx, by)
-	defer cancel()
-	began := time.Now()
-	d.sent.Store(&began)
-	defer d.sent.Store(nil)
+// address readies what is given to the transport of a route: its attempt lasts until end is called at the most.
+func (d *delivery) address(ctx context.Context, by *route, msg *message.Message) (end context.CancelFunc) {
+	ctx, end = d.bounded(ctx, by)
 	if p := by.Priority; p != 0 {
 		msg.Metadata[transports.MetaPriority] = strconv.Itoa(p)
 	}
 	msg.SetContext(ctx)
+	return end
+}
+
+// attempt publishes by a route what the lane's destination is to have.
+func (d *delivery) attempt(ctx context.Context, by *route, msg *message.Message) error {
+	defer d.address(ctx, by, msg)()
+	began := time.Now()
+	d.sent.Store(&began)
+	defer d.sent.Store(nil)
 	err := by.transport.Publish(d.topic(by), msg)
 	if d.unsure = nil; err != nil && by != d.route && !transports.IsPermanent(err) {
 		d.unsure = by

@@ -41,6 +41,7 @@ type delivery struct {
 	sent   atomic.Pointer[time.Time] // when what is on its way now was given to the transport; nil when nothing is
 	state  laneState
 	unsure *route // the last attempt went by it, and whether it has come through is not known
+	width  int    // how many frames may be in flight, where the transport takes several: after a failure, one alone
 }
 
 // laneState is what a person wants to know of a lane that does not move.
@@ -71,9 +72,28 @@ func (s *laneState) get() (since time.Time, err error) {
 // handle is the deliver-router's handler.
 func (d *delivery) handle(msg *message.Message) error {
 	ctx := context.WithoutCancel(msg.Context()) // an attempt under way may finish while the router closes
+	var left bool
 	var err error
-	left := false
-	for rest := batchOf(msg); len(rest) > 0 && err == nil && !left; {
+	if f := d.flight(batchOf(msg)); f != nil {
+		left, err = d.stream(ctx, msg, f)
+	} else {
+		began := time.Now()
+		left, err = d.deliver(ctx, batchOf(msg))
+		d.width = widened(d.width, began)
+	}
+	if err != nil {
+		d.width = 0
+	}
+	if left && err == nil {
+		leave(msg)
+	}
+	d.note(err)
+	return err
+}
+
+// deliver sends a batch, stretch by stretch, each when the one before it has been taken. It reports whether messages are left.
+func (d *delivery) deliver(ctx context.Context, batch []frame.Message) (left bool, err error) {
+	for rest := batch; len(rest) > 0 && err == nil && !left; {
 		var r stretch
 		if r, err = d.plan(rest); err != nil {
 			break
@@ -84,11 +104,7 @@ func (d *delivery) handle(msg *message.Message) error {
 			d.settle(&r, math.MaxUint64) // a batch that went as a whole its reader acknowledges
 		}
 	}
-	if left && err == nil {
-		leave(msg)
-	}
-	d.note(err)
-	return err
+	return left, err
 }
 
 // send publishes the stretch, or its beginning where that fills the transport's units: then the rest is left in the lane.

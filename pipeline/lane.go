@@ -11,7 +11,8 @@ import (
 	"github.com/weft-relay/weft/pipeline/lanes"
 )
 
-// laneReader is a lane as a Watermill subscriber: it hands on one frame at a time, the next only after the last one's Ack.
+// laneReader is a lane as a Watermill subscriber: it hands on one frame at a time, the next only after the last one's Ack. Its handler
+// may pull what comes behind that frame itself, and settles that with the lane.
 // While a frame is in flight the next one gathers in the lane, so that a route without a period batches by itself when it is
 // busy and waits for nothing when it is not. After a Nack the frame's messages go back to the head of the lane: what is too
 // old or in the way by then is dropped, and the next attempt takes as many as fit.
@@ -21,6 +22,7 @@ type laneReader struct {
 	origin string
 	epoch  uint64
 	hope   func() <-chan struct{} // returns what is closed when an attempt from then on may fare better
+	after  time.Time              // when the next frame may follow
 }
 
 // batchKey is the context key of a frame's messages, a *laneBatch.
@@ -29,7 +31,8 @@ type batchKey struct{}
 // laneBatch is the messages of a frame that a laneReader handed on.
 type laneBatch struct {
 	messages []frame.Message
-	left     bool // not all of them have left the lane: the handler has settled those that have
+	reader   *laneReader
+	left     bool // messages that were read are in the lane yet: the handler has settled those that have left it
 }
 
 // batchOf returns the messages of a frame that a laneReader handed on.
@@ -40,8 +43,8 @@ func batchOf(msg *message.Message) []frame.Message {
 	return nil
 }
 
-// leave says of a frame that a laneReader handed on, before it is acknowledged, that those of its messages that the lane still has
-// go with the next one, at once.
+// leave says of a frame that a laneReader handed on, before it is acknowledged, that those of its messages, and of what was pulled
+// behind it, that the lane still has go with the next one, at once.
 func leave(msg *message.Message) { msg.Context().Value(batchKey{}).(*laneBatch).left = true }
 
 // A frame has a price (a signature, a seal, what the network adds), which its messages share. So the frames of a lane keep a
@@ -65,19 +68,14 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 	go func() { // ends with ctx
 		defer close(out)
 		wait := newBackoff()
-		var next time.Time // when the next frame may follow
-		hurry := false     // messages of the last frame are left, which have waited already
+		hurry := false // messages of the last frame are left, which have waited already
 		for {
 			hope := r.hope()
-			if !pause(ctx, time.Until(next), nil) {
-				return
-			}
-			batch, err := r.next(ctx, hurry)
+			batch, err := r.pull(ctx, ctx, hurry)
 			if err != nil {
 				return
 			}
-			next = time.Now().Add(distance(len(batch)))
-			b := &laneBatch{messages: batch}
+			b := &laneBatch{messages: batch, reader: r}
 			acked, alive := offer(ctx, out, r.frame(ctx, b))
 			hurry = acked && b.left
 			switch {
@@ -104,27 +102,37 @@ func (r *laneReader) Subscribe(ctx context.Context, _ string) (<-chan *message.M
 // Close implements message.Subscriber. The lane belongs to its store.
 func (r *laneReader) Close() error { return nil }
 
-// next waits for the first message and then, for a route with a period, until the frame is full or the period is over. In a hurry it
-// takes what there is.
-func (r *laneReader) next(ctx context.Context, hurry bool) ([]frame.Message, error) {
-	batch, err := r.lane.Next(ctx, r.batch.Count, r.batch.Bytes)
-	if err != nil || r.batch.Period <= 0 || hurry {
-		return batch, err
+// pull returns the messages of the next frame, when that may follow the last one. It waits for the first of them until idle ends, a
+// context within ctx.
+func (r *laneReader) pull(ctx, idle context.Context, hurry bool) ([]frame.Message, error) {
+	if !pause(ctx, time.Until(r.after), nil) {
+		return nil, ctx.Err()
 	}
+	batch, err := r.lane.Next(idle, r.batch.Count, r.batch.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if r.batch.Period > 0 && !hurry {
+		batch = r.gather(ctx, batch)
+	}
+	r.after = time.Now().Add(distance(len(batch)))
+	return batch, nil
+}
+
+// gather adds to the first messages of a frame what comes until the frame is full or its period is over.
+func (r *laneReader) gather(ctx context.Context, batch []frame.Message) []frame.Message {
 	period, cancel := context.WithTimeout(ctx, r.batch.Period-min(r.batch.Period, max(0, time.Since(batch[0].Time))))
 	defer cancel()
 	size := 0
 	for more := batch; len(more) > 0; {
-		for i := range more {
-			size += lanes.Size(&more[i])
-		}
+		size += sizeOf(more)
 		if len(batch) >= r.batch.Count || size >= r.batch.Bytes {
 			break
 		}
 		more = r.lane.More(period, r.batch.Count-len(batch), r.batch.Bytes-size)
 		batch = append(batch, more...)
 	}
-	return batch, nil
+	return batch
 }
 
 // frame returns the messages as one Watermill message.

@@ -218,15 +218,7 @@ func (b *bird) publish(topic string, m *message.Message) error {
 	if err := m.Context().Err(); err != nil {
 		return err
 	}
-	l := &letter{topic: topic, uuid: m.UUID, payload: slices.Clone(m.Payload), meta: maps.Clone(m.Metadata), taken: make(chan struct{})}
-	if l.meta == nil {
-		l.meta = message.Metadata{}
-	}
-	l.meta[transports.MetaFrom] = b.user
-	b.sky.post(b.user, topic, l)
-	b.mu.Lock()
-	b.out += uint64(len(m.Payload))
-	b.mu.Unlock()
+	l := b.post(topic, m)
 	if !b.confirms || topic == transports.Broadcast {
 		return nil
 	}
@@ -238,6 +230,19 @@ func (b *bird) publish(topic string, m *message.Message) error {
 	case <-b.ctx.Done():
 		return errClosed
 	}
+}
+
+func (b *bird) post(topic string, m *message.Message) *letter {
+	l := &letter{topic: topic, uuid: m.UUID, payload: slices.Clone(m.Payload), meta: maps.Clone(m.Metadata), taken: make(chan struct{})}
+	if l.meta == nil {
+		l.meta = message.Metadata{}
+	}
+	l.meta[transports.MetaFrom] = b.user
+	b.sky.post(b.user, topic, l)
+	b.mu.Lock()
+	b.out += uint64(len(m.Payload))
+	b.mu.Unlock()
+	return l
 }
 
 func (b *bird) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
@@ -298,7 +303,7 @@ func (b *bird) deliver(ctx context.Context, topic string, out chan<- *message.Me
 	}
 	b.sky.mu.Lock()
 	defer b.sky.mu.Unlock()
-	box.queue = box.queue[1:]
+	box.queue = slices.DeleteFunc(box.queue, func(in *letter) bool { return in == l })
 	if topic == transports.Inbox {
 		close(l.taken)
 	}
@@ -354,13 +359,16 @@ func (b *bird) WatchWishes(ctx context.Context) (<-chan transports.Wishes, error
 // The tests of this package rely on what this network does: is that what transports promise, whether Publish waits for the recipient or
 // not?
 func TestTheNetworkOfTheseTestsKeepsTheTransportsPromises(t *testing.T) {
-	for name, confirms := range map[string]bool{"stores": false, "waits": true} {
+	for _, name := range []string{"stores", "waits", "pipelined"} {
 		t.Run(name, func(t *testing.T) {
-			transporttest.Run(t, transporttest.Features{Stores: !confirms}, func(*testing.T) transporttest.Network {
+			transporttest.Run(t, transporttest.Features{Stores: name == "stores"}, func(*testing.T) transporttest.Network {
 				s := newSky()
-				return transporttest.Network{Node: func(_ *testing.T, name string, follow ...string) transports.Transport {
-					b := s.bird(name, follow...)
-					b.confirms = confirms
+				return transporttest.Network{Node: func(_ *testing.T, node string, follow ...string) transports.Transport {
+					b := s.bird(node, follow...)
+					b.confirms = name != "stores"
+					if name == "pipelined" {
+						return newSkein(b)
+					}
 					return b
 				}}
 			})

@@ -170,9 +170,10 @@ type Measured interface {
 // link does not bound what crosses it.
 type Pipelined interface {
 	// Send queues a frame behind those sent to the topic before it and returns at once or, where the transport's window is full,
-	// when there is room again or the message's context ends. The context bounds the frame until it is confirmed, as it bounds Publish.
-	// The channel gives once what Publish would have returned; it is buffered, so that nobody need read it. When a frame fails, all that
-	// were sent to the topic after it and are not confirmed fail as well: the far side takes none of them without those before it.
+	// when there is room again or the message's context ends, which bounds the frame until it is confirmed. The channel gives once
+	// what Publish would have returned; it is buffered, so that nobody need read it. When a frame fails, all that were sent to the
+	// topic after it and are not confirmed fail as well, and so does what is sent of a [Chain] that has lost one of its frames: the
+	// far side takes none of them without those before it.
 	Send(topic string, frame *message.Message) <-chan error
 }
 
