@@ -18,6 +18,7 @@ import (
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -152,12 +153,25 @@ func (t *Transport) openOwn() (*ownFeed, error) {
 
 // publish appends the frame to the log, and tells of it.
 func (f *feeds) publish(m *message.Message) error {
-	if err := m.Context().Err(); err != nil {
+	f.own.mu.Lock()
+	defer f.own.mu.Unlock()
+	chain := transports.ChainOf(m.Context())
+	err := errors.Join(m.Context().Err(), unfit(m))
+	if chain.Broken() {
+		err = errBehind
+	}
+	if err == nil {
+		err = f.own.append(m)
+	}
+	if err != nil {
+		chain.Break()
 		return err
 	}
-	o := f.own
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	f.t.status.bytesOut.Add(uint64(len(m.Payload)))
+	return nil
+}
+
+func (o *ownFeed) append(m *message.Message) error {
 	e, err := signEntry(o.key, place{o.epoch, o.log.Next()}, m.UUID, m.Payload)
 	if err != nil {
 		return err
@@ -165,7 +179,6 @@ func (f *feeds) publish(m *message.Message) error {
 	if _, err := o.log.Append(e.raw); err != nil {
 		return fmt.Errorf("feed: %w", err)
 	}
-	f.t.status.bytesOut.Add(uint64(len(m.Payload)))
 	o.rest.Reset(restTime)
 	if len(e.raw) > maxGossip {
 		if e, err = signEntry(o.key, e.place, "", nil); err != nil {

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/weft-relay/weft/transports"
 )
 
 // sending is a frame on its way to a peer, until that has taken it.
 type sending struct {
 	uuid    string
 	payload []byte
+	chain   *transports.Chain
 	written bool // to some stream, at least in part: it cannot be taken back
 	result  chan error
 	detach  func() bool // stops waiting for the end of the message's context
@@ -44,22 +47,29 @@ func (o *outbox) change() {
 
 // send queues a frame, waiting for room in the window. The channel gives what becomes of it.
 func (o *outbox) send(m *message.Message) <-chan error {
-	s := &sending{uuid: m.UUID, payload: m.Payload, result: make(chan error, 1)}
 	ctx := m.Context()
+	s := &sending{uuid: m.UUID, payload: m.Payload, chain: transports.ChainOf(ctx), result: make(chan error, 1)}
 	o.mu.Lock()
-	for len(o.queue) > 0 && (len(o.queue) >= windowFrames || o.bytes+len(s.payload) > windowBytes) {
+	defer o.mu.Unlock()
+	err := unfit(m)
+	for err == nil && len(o.queue) > 0 && (len(o.queue) >= windowFrames || o.bytes+len(s.payload) > windowBytes) {
 		changed := o.changed
 		o.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			s.result <- ctx.Err()
-			return s.result
 		}
 		o.mu.Lock()
+		err = ctx.Err()
 	}
-	defer o.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err == nil {
+		err = ctx.Err()
+	}
+	if s.chain.Broken() {
+		err = errBehind
+	}
+	if err != nil {
+		s.chain.Break()
 		s.result <- err
 		return s.result
 	}
@@ -87,6 +97,7 @@ func (o *outbox) giveUp(s *sending, err error) {
 	keep := o.queue[:at:at]
 	for i, q := range o.queue[at:] {
 		q.detach()
+		q.chain.Break()
 		if i > 0 {
 			err = errBehind
 		}

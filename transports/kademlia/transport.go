@@ -308,12 +308,6 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 
 // Send implements transports.Pipelined.
 func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
-	if len(frame.Payload) > maxFrame {
-		return failed(transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame)))
-	}
-	if len(frame.UUID) > maxUUID {
-		return failed(transports.Permanent(fmt.Errorf("frame with a name of %d bytes, at most %d are carried", len(frame.UUID), maxUUID)))
-	}
 	if !t.running() {
 		return failed(errClosed)
 	}
@@ -328,6 +322,17 @@ func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
 		return failed(t.feeds.publish(frame))
 	}
 	return failed(transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor %q", topic, transports.Direct("PEER"), transports.Broadcast)))
+}
+
+// unfit says why a frame cannot cross the mesh, if so.
+func unfit(frame *message.Message) error {
+	switch {
+	case len(frame.Payload) > maxFrame:
+		return transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame))
+	case len(frame.UUID) > maxUUID:
+		return transports.Permanent(fmt.Errorf("frame with a name of %d bytes, at most %d are carried", len(frame.UUID), maxUUID))
+	}
+	return nil
 }
 
 // failed is the result of what is decided.
