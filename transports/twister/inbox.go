@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -164,7 +163,7 @@ func (t *Transport) keep(ctx context.Context) {
 			p.origin.expire(now)
 			p.outbox.tick(now)
 			if text, done := p.origin.receipt(now, plenty); text != nil {
-				t.poster.enqueue(t.ctx, post{to: p.user, text: text, priority: math.MaxInt}, done) // the sender spends posts while it waits
+				t.poster.enqueue(t.ctx, post{to: p.user, text: text, receipt: true}, done)
 			}
 		}
 	}

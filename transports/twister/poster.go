@@ -18,6 +18,7 @@ type post struct {
 	// any more: the post is left out, and that is no error.
 	text     func(k int) string
 	priority int
+	receipt  bool // it brings nothing else
 }
 
 // The poster reserves ks on disk before it uses them: one at a time while it posts seldom, and up to maxStride when it posts all the
@@ -30,7 +31,7 @@ const (
 	maxRetry = time.Minute
 )
 
-// poster owns the user's k: it is the only one that posts for him. Of what waits, the highest priority goes first, and of that what
+// poster owns the user's k: it is the only one that posts for him. Of what waits, receipts and the highest priority go first, and of that what
 // waits longest.
 type poster struct {
 	config Config
