@@ -42,6 +42,7 @@ func TestHeightOfTheRegistrationIsTold(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	n.Mine(41)
 	at := newTwisterd(t, n, "a")
+	newTwisterd(t, n, "b")
 	c := testConfig(t, at, alice)
 	c.Register = true
 	told := make(chan int, 1)
@@ -63,10 +64,33 @@ func TestWhatIsNoTwisterdIsNamed(t *testing.T) {
 	w.stop()
 }
 
+// Somebody else has the name, in a block that the daemon has yet to fetch. A key of that name would stay in its wallet for good, and sign
+// what nobody takes.
+func TestNoKeyIsMadeBeforeTheDaemonHasAllBlocks(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	at, other := newTwisterd(t, n, "a"), newTwisterd(t, n, "b")
+	at.HoldBlocks(true)
+	require.NoError(t, other.Register(alice))
+	c := testConfig(t, at, alice)
+	c.Register = true
+	n.Partition(at, other)
+	w := watch(t, at, c, func(d *daemon) { d.pace.quiet = time.Hour })
+	w.says(t, transports.Connecting, "no peer of the block chain")
+	n.Heal(at, other)
+	w.says(t, transports.Connecting, "it may know the name yet")
+	n.Mine(10)
+	at.HoldBlocks(false)
+	w.says(t, transports.Stalled, "not in the daemon's wallet")
+	names, err := w.client.WalletUsers(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
 // A transaction that waits for a block is not kept over a restart of the daemon.
 func TestRegistrationSurvivesTheDaemon(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	at := newTwisterd(t, n, "a")
+	newTwisterd(t, n, "b")
 	c := testConfig(t, at, alice)
 	c.Register = true
 	w := watch(t, at, c)

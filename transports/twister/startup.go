@@ -27,7 +27,10 @@ type startUp struct {
 	measured  time.Time
 }
 
-var errFollowsNobody = errors.New("user does not follow himself")
+var (
+	errFetches       = errors.New("twisterd may be fetching blocks, and with them it may know the name yet: the user is registered once none has come for a minute")
+	errFollowsNobody = errors.New("user does not follow himself")
+)
 
 // lost is called while the daemon is away or has no session: all has to be looked at again.
 func (s *startUp) lost() {
@@ -123,6 +126,9 @@ func (d *daemon) checkUser(ctx context.Context) error {
 func (d *daemon) register(ctx context.Context, here bool, before int) error {
 	user := d.config.User
 	if !here {
+		if err := d.chain.unsettled(time.Now(), d.pace.quiet); err != nil {
+			return fmt.Errorf("register %s: %w", user, err)
+		}
 		d.step("making a key for the user", slog.String("user", user))
 		if err := d.client.CreateWalletUser(ctx, user); err != nil && !errors.Is(err, rpc.ErrUserExists) {
 			return fmt.Errorf("register %s: %w", user, err)
