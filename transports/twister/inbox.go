@@ -108,6 +108,9 @@ func (t *Transport) readList(ctx context.Context, p *peer, l *list, length int) 
 			return err
 		}
 		entries := answer[p.user]
+		if l.length < 0 {
+			p.origin.passConfirmed(entries)
+		}
 		fresh += t.readEntries(p, l, entries)
 		length = 0
 		if len(entries) > 0 {
