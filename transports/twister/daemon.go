@@ -163,7 +163,10 @@ func (d *daemon) bringUp(ctx context.Context) error {
 	info, err := d.client.Info(ctx)
 	if err != nil {
 		d.start.lost()
-		if errors.Is(err, rpc.ErrUnreachable) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
+			return fmt.Errorf("%s: %w", d.client.URL(), errSilent)
+		case errors.Is(err, rpc.ErrUnreachable):
 			return fmt.Errorf("%s: %w", d.client.URL(), rpc.ErrUnreachable)
 		}
 		return err
@@ -287,6 +290,7 @@ func (d *daemon) lastHave(ctx context.Context) (int, error) {
 }
 
 var (
+	errSilent   = errors.New("twisterd gives no answer: end what keeps connections to it open, ten of which block it, or restart it, or look at host and port of the url")
 	errNoPeer   = errors.New("no other daemon is connected to the torrent: what is sent waits until a peer's daemon comes")
 	errWentBack = errors.New("twisterd was killed and has lost its last posts")
 )

@@ -86,6 +86,20 @@ func TestNoKeyIsMadeBeforeTheDaemonHasAllBlocks(t *testing.T) {
 	require.Empty(t, names)
 }
 
+// All ten threads of the daemon may be taken by connections of other programs.
+func TestDaemonThatGivesNoAnswerIsNamed(t *testing.T) {
+	_, at, _ := twoTwisterds(t)
+	client, err := rpc.New(rpc.Config{URL: at.URL(), Timeout: 200 * time.Millisecond})
+	require.NoError(t, err)
+	w := watch(t, at, testConfig(t, at, alice), func(d *daemon) { d.client = client })
+	w.ready(t)
+	at.SetFault(func(string) twistertest.Fault { return twistertest.Hang })
+	w.says(t, transports.Connecting, "gives no answer")
+	at.SetFault(nil)
+	w.ready(t)
+	require.Equal(t, 1, w.log.count("gives no answer"), "%s", w.log)
+}
+
 // A transaction that waits for a block is not kept over a restart of the daemon.
 func TestRegistrationSurvivesTheDaemon(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
