@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -298,6 +299,14 @@ func TestUsersOfOneWalletNeedNoPeer(t *testing.T) {
 	w := watch(t, at, testConfig(t, at, alice, bob))
 	w.ready(t)
 	w.says(t, transports.Up, "no peer of the block chain")
+}
+
+func TestUserOfALargeWalletIsFound(t *testing.T) {
+	_, atAlice, _ := twoTwisterds(t)
+	for i := range 12 {
+		require.NoError(t, newClient(t, atAlice).CreateWalletUser(t.Context(), fmt.Sprint("user", i)))
+	}
+	watch(t, atAlice, testConfig(t, atAlice, alice)).ready(t)
 }
 
 func TestUserWhoseTorrentNobodyHasIsStalled(t *testing.T) {
