@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +25,7 @@ import (
 // Server answers on one address:
 //
 //	/healthz         200 while the process works
-//	/readyz          200 when the broker and every transport are up, else 503 and why, a line each
+//	/readyz          200 when the broker and every transport are up, and what will be wrong with one, else 503 and why, a line each
 //	/metrics         Prometheus
 //	/api/v1/status   the JSON of pipeline.Status
 //	/debug/pprof/    profiles for `go tool pprof`
@@ -62,6 +64,11 @@ func ready(w http.ResponseWriter, s pipeline.Status) {
 		return
 	}
 	fmt.Fprintln(w, "ready")
+	for _, name := range slices.Sorted(maps.Keys(s.Transports)) {
+		if detail := s.Transports[name].Detail; detail != "" {
+			fmt.Fprintf(w, "transport %s: %s\n", name, detail)
+		}
+	}
 }
 
 func writeJSON(w http.ResponseWriter, s pipeline.Status) {

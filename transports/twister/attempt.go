@@ -31,7 +31,7 @@ func (p *poster) send(ctx context.Context, w *waiting) error {
 	}
 	switch {
 	case err == nil:
-		p.accepted(k, sent.Height+1)
+		p.accepted(w, k, sent.Height+1)
 		w.done(k, nil)
 		return nil
 	case errors.Is(err, rpc.ErrUnknownOutcome):

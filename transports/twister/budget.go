@@ -21,6 +21,7 @@ const (
 	blockTime    = 10 * time.Minute
 	maxBlockTime = time.Hour
 	blocksSeen   = 12 // over which the distance is measured
+	blocksOnce   = 3  // that may come between two looks; more were fetched, and say nothing of when they were made
 )
 
 // Budget is what a user may post.
@@ -95,6 +96,9 @@ type seen struct {
 func (b *budget) block(height int, now time.Time) {
 	if height <= b.height() {
 		return
+	}
+	if height > b.height()+blocksOnce {
+		b.blocks = nil
 	}
 	b.blocks = append(b.blocks, seen{height, now})
 	if len(b.blocks) > blocksSeen {

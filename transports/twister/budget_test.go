@@ -79,6 +79,10 @@ func TestRefillIsMeasured(t *testing.T) {
 		b.block(100+i, now.Add(time.Duration(i)*time.Minute))
 	}
 	require.Equal(t, 30*time.Second, b.refill())
+	for i := range 30 { // what a daemon that was off fetches when it is back
+		b.block(200+10*i, now.Add(time.Duration(i)*time.Second))
+	}
+	require.Equal(t, blockTime/2, b.refill())
 }
 
 // A million pieces of frames that never become whole take no more memory than a sender may.

@@ -164,7 +164,7 @@ var (
 	errNoPeer   = errors.New("no other daemon is connected to the torrent: what is sent waits until a peer's daemon comes")
 	errWentBack = errors.New("twisterd was killed and has lost its last posts")
 
-	errSilent    = errors.New("what listens there does not answer: if that is twisterd, restart it where it stays so")
+	errSilent    = errors.New("what listens there gives no answer: if that is twisterd, end what keeps connections to it open, ten of which block it, or restart it; else look at host and port of the url")
 	errBrokenOff = errors.New("what listens there gives no answer and ends the connection: look at host and port of the url, and whether twisterd has just ended")
 )
 

@@ -3,6 +3,7 @@ package twister
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -43,6 +44,7 @@ func TestHeightOfTheRegistrationIsTold(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	n.Mine(41)
 	at := newTwisterd(t, n, "a")
+	newTwisterd(t, n, "b")
 	c := testConfig(t, at, alice)
 	c.Register = true
 	told := make(chan int, 1)
@@ -98,10 +100,47 @@ func TestWhyNothingAnswersIsNamed(t *testing.T) {
 	}
 }
 
+// Somebody else has the name, in a block that the daemon has yet to fetch. A key of that name would stay in its wallet for good, and sign
+// what nobody takes.
+func TestNoKeyIsMadeBeforeTheDaemonHasAllBlocks(t *testing.T) {
+	n := newNetwork(t, twistertest.Options{})
+	at, other := newTwisterd(t, n, "a"), newTwisterd(t, n, "b")
+	at.HoldBlocks(true)
+	require.NoError(t, other.Register(alice))
+	c := testConfig(t, at, alice)
+	c.Register = true
+	n.Partition(at, other)
+	w := watch(t, at, c, func(d *daemon) { d.pace.quiet = time.Hour })
+	w.says(t, transports.Connecting, "no peer of the block chain")
+	n.Heal(at, other)
+	w.says(t, transports.Connecting, "it may know the name yet")
+	n.Mine(10)
+	at.HoldBlocks(false)
+	w.says(t, transports.Stalled, "not in the daemon's wallet")
+	names, err := w.client.WalletUsers(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, names)
+}
+
+// All ten threads of the daemon may be taken by connections of other programs.
+func TestDaemonThatGivesNoAnswerIsNamed(t *testing.T) {
+	_, at, _ := twoTwisterds(t)
+	client, err := rpc.New(rpc.Config{URL: at.URL(), Timeout: 200 * time.Millisecond})
+	require.NoError(t, err)
+	w := watch(t, at, testConfig(t, at, alice), func(d *daemon) { d.client = client })
+	w.ready(t)
+	at.SetFault(func(string) twistertest.Fault { return twistertest.Hang })
+	w.says(t, transports.Connecting, "gives no answer")
+	at.SetFault(nil)
+	w.ready(t)
+	require.Equal(t, 1, w.log.count("gives no answer"), "%s", w.log)
+}
+
 // A transaction that waits for a block is not kept over a restart of the daemon.
 func TestRegistrationSurvivesTheDaemon(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	at := newTwisterd(t, n, "a")
+	newTwisterd(t, n, "b")
 	c := testConfig(t, at, alice)
 	c.Register = true
 	w := watch(t, at, c)
@@ -305,6 +344,14 @@ func TestUsersOfOneWalletNeedNoPeer(t *testing.T) {
 	w := watch(t, at, testConfig(t, at, alice, bob))
 	w.ready(t)
 	w.says(t, transports.Up, "no peer of the block chain")
+}
+
+func TestUserOfALargeWalletIsFound(t *testing.T) {
+	_, atAlice, _ := twoTwisterds(t)
+	for i := range 12 {
+		require.NoError(t, newClient(t, atAlice).CreateWalletUser(t.Context(), fmt.Sprint("user", i)))
+	}
+	watch(t, atAlice, testConfig(t, atAlice, alice)).ready(t)
 }
 
 func TestUserWhoseTorrentNobodyHasIsStalled(t *testing.T) {

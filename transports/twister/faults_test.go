@@ -2,10 +2,12 @@ package twister_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -196,4 +198,25 @@ func TestSenderThatWasSetBackGetsThrough(t *testing.T) {
 	got := gatherFrom(subscribe(t, bob))
 	require.NoError(t, lane(t.Context(), func() *twister.Transport { return alice }, "bob", 3))
 	inOrder(t, got.all(), 3, 1)
+}
+
+// A recipient who has lost what he knew reads all that his daemon lists, of which the sender has receipts.
+func TestFreshFolderTakesLittleAgainThatWasConfirmed(t *testing.T) {
+	w := newWorld(t, twistertest.Options{}, "alice", "bob")
+	for i := range 3 { // starts of the sender
+		alice, bob := w.node(t, "alice"), w.node(t, "bob")
+		subscription := gatherFrom(subscribe(t, bob))
+		for j := range 4 {
+			publish(t, alice, "bob", frame(10*i+j))
+		}
+		require.NoError(t, errors.Join(alice.Close(), bob.Close()))
+		<-subscription.done
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(w.dirs, "bob")))
+	bob := w.node(t, "bob")
+	got := gatherFrom(subscribe(t, bob))
+	require.Eventually(t, func() bool { return slices.Contains(got.all(), "frame 23") }, patience, time.Millisecond, "the last may be all that there is of it")
+	publish(t, w.node(t, "alice"), "bob", frame(30))
+	require.Contains(t, got.all(), "frame 30")
+	require.Subset(t, []string{"frame 23", "frame 30"}, got.all())
 }

@@ -27,6 +27,7 @@ type chainWatch struct {
 	path  string
 	state chainState
 	info  rpc.Info
+	grew  time.Time // when the last block came since this side has looked
 }
 
 type chainState struct {
@@ -47,6 +48,9 @@ func (w *chainWatch) load() error { return loadState(w.path, &w.state) }
 
 // see takes what the daemon says. What cannot be kept is only a trouble that shows later after a restart.
 func (w *chainWatch) see(info rpc.Info, now time.Time) {
+	if w.grew.IsZero() || info.Blocks != w.info.Blocks {
+		w.grew = now
+	}
 	w.info = info
 	if info.Blocks > w.state.Height {
 		w.state.Height, w.state.Since = info.Blocks, now
@@ -59,6 +63,18 @@ func (w *chainWatch) seeFollower() {
 		w.state.Followed = true
 		_ = saveState(w.path, w.state)
 	}
+}
+
+// unsettled returns why the daemon may not have all blocks yet: no call tells. While it fetches them many come a minute, and when it has them
+// one in ten.
+func (w *chainWatch) unsettled(now time.Time, quiet time.Duration) error {
+	switch {
+	case w.info.Connections == 0:
+		return errAlone
+	case now.Sub(w.grew) < quiet:
+		return fmt.Errorf("%w (it has %d)", errFetches, w.info.Blocks)
+	}
+	return nil
 }
 
 func (w *chainWatch) trouble(now time.Time) error {

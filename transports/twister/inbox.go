@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -109,6 +108,9 @@ func (t *Transport) readList(ctx context.Context, p *peer, l *list, length int) 
 			return err
 		}
 		entries := answer[p.user]
+		if l.length < 0 {
+			p.origin.passConfirmed(entries)
+		}
 		fresh += t.readEntries(p, l, entries)
 		length = 0
 		if len(entries) > 0 {
@@ -164,7 +166,7 @@ func (t *Transport) keep(ctx context.Context) {
 			p.origin.expire(now)
 			p.outbox.tick(now)
 			if text, done := p.origin.receipt(now, plenty); text != nil {
-				t.poster.enqueue(t.ctx, post{to: p.user, text: text, priority: math.MaxInt}, done) // the sender spends posts while it waits
+				t.poster.enqueue(t.ctx, post{to: p.user, text: text, receipt: true}, done)
 			}
 		}
 	}

@@ -130,6 +130,7 @@ func TestEntriesOfAListAreReadInTheOrderOfTheirKs(t *testing.T) {
 func TestUserWhomTheNodeHasRegisteredHasAnExactBudget(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	at := newTwisterd(t, n, "a")
+	newTwisterd(t, n, "b")
 	c := testConfig(t, at, alice)
 	c.Register = true
 	a, log := open(t, c)

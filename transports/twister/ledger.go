@@ -128,9 +128,10 @@ func (p *poster) saw(k int) {
 	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
 }
 
-func (p *poster) accepted(k, height int) {
+func (p *poster) accepted(w *waiting, k, height int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.queue.posted(w)
 	p.next, p.posted = max(p.next, k+1), max(p.posted, k)
 	p.funds.block(height, time.Now())
 	p.funds.accept(max(height, p.funds.height()), k, time.Now())

@@ -150,6 +150,33 @@ func (o *origin) expire(now time.Time) {
 	o.missed(now)
 }
 
+// passConfirmed goes on to where the sender stands by his newest message of a whole list: he has receipts of all before it, of which this side
+// knows nothing any more if it has lost its positions.
+func (o *origin) passConfirmed(list []rpc.Message) {
+	newest := &piece{}
+	for _, m := range list {
+		if m.FromMe || m.From != o.user || !isPiece(m.Text) {
+			continue
+		}
+		h, err := parsePiece(m.Text)
+		if err != nil || h.k != m.K || h.piece == nil || h.piece.unreceipted {
+			continue
+		}
+		if p := h.piece; p.epoch > newest.epoch || p.epoch == newest.epoch && p.number-p.back > newest.number-newest.back {
+			newest = p
+		}
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if newest.epoch < max(o.epoch, 1) {
+		return
+	}
+	if newest.epoch > o.epoch {
+		o.begin(newest.epoch)
+	}
+	o.skip(newest.number-newest.back, false)
+}
+
 // read takes in a message of the daemon's list that was not looked at before, and reports false if there is no room for it now.
 func (o *origin) read(m rpc.Message, now time.Time, receipt func(*receipt, time.Time) bool) bool {
 	if !isPiece(m.Text) {

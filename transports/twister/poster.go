@@ -14,7 +14,7 @@ const (
 	maxRetry = time.Minute
 )
 
-// poster owns the user's k: it is the only one that posts for him. Of what waits, the highest priority goes first, and of that what
+// poster owns the user's k: it is the only one that posts for him. Of what waits, receipts and the highest priority go first, and of that what
 // waits longest.
 type poster struct {
 	config Config

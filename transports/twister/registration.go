@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/weft-relay/weft/transports/twister/rpc"
 )
@@ -49,6 +50,9 @@ func (d *daemon) checkUser(ctx context.Context) error {
 func (d *daemon) register(ctx context.Context, here bool, before int) error {
 	user := d.config.User
 	if !here {
+		if err := d.chain.unsettled(time.Now(), d.pace.quiet); err != nil {
+			return fmt.Errorf("register %s: %w", user, err)
+		}
 		d.step("making a key for the user", slog.String("user", user))
 		if err := d.client.CreateWalletUser(ctx, user); err != nil && !errors.Is(err, rpc.ErrUserExists) {
 			return fmt.Errorf("register %s: %w", user, err)

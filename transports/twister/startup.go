@@ -27,6 +27,8 @@ type startUp struct {
 
 var errOthers = errors.New("somebody else posts as this user: by hand that does no harm, but a second weft with this user holds up the messages of both: stop it, or give it a user of its own")
 
+var errFetches = errors.New("twisterd may be fetching blocks, and with them it may know the name yet: the user is registered once none has come for a minute")
+
 // lost is called while the daemon is away or has no session: all has to be looked at again.
 func (s *startUp) lost() {
 	s.said, s.warming, s.begun, s.sent = nil, true, time.Time{}, -1

@@ -1,7 +1,6 @@
 package rpc_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -273,23 +272,6 @@ func TestProfileCanBePutAgainAsItWasRead(t *testing.T) {
 	require.Equal(t, 2, entries[0].Seq)
 	require.NoError(t, client.DHTPut(t.Context(), "a", "profile", rpc.Single, entries[0].Value, "a", 3))
 	require.Contains(t, string(put), `"params":["a","profile","s",`+value+`,"a",3]`)
-}
-
-// listwalletusers lists ten unless told.
-func TestAllUsersOfALargeWalletAreListed(t *testing.T) {
-	const ten = `"a0","a1","a2","a3","a4","a5","a6","a7","a8","a9"`
-	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		names := ten
-		if strings.Contains(string(body), `"params":[2147483647]`) {
-			names += `,"last"`
-		}
-		reply(200, `{"result":[`+names+`],"error":null,"id":ID}`)(w, r)
-	})
-	names, err := client.WalletUsers(t.Context())
-	require.NoError(t, err)
-	require.Len(t, names, 11)
 }
 
 func TestTorrentIsCaughtUpWhenNoPeerHasMore(t *testing.T) {

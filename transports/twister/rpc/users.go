@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"errors"
-	"math"
 )
 
 // Info is what getinfo tells of the daemon's state.
@@ -77,17 +76,10 @@ func (c *Client) UserID(ctx context.Context, name string) (int, error) {
 	return id, err
 }
 
-// listed is how many users listwalletusers returns unless told.
-const listed = 10
-
 // WalletUsers returns the users whose keys this daemon holds.
 func (c *Client) WalletUsers(ctx context.Context) ([]string, error) {
 	var names []string
 	err := c.call(ctx, &names, "listwalletusers")
-	if err == nil && len(names) >= listed {
-		names = nil
-		err = c.call(ctx, &names, "listwalletusers", math.MaxInt32)
-	}
 	return names, err
 }
 

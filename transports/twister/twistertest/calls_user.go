@@ -14,6 +14,9 @@ func (d *Daemon) getInfo(params) (any, error) {
 	}
 	if d.wallet.passphrase != "" {
 		info["unlocked_until"] = d.wallet.until
+		if d.isLocked() {
+			info["unlocked_until"] = 0
+		}
 	}
 	if d.session {
 		info["dht_global_nodes"] = len(d.net.sessions(d)) + 1

@@ -8,7 +8,7 @@ var methods = map[string]method{
 	"stop":                   {counts: []int{0, 1}, types: "b", run: (*Daemon).stopCall, help: "stop\nStop Twister server."},
 	"usernametouid":          {counts: []int{1, 2}, types: "sb", run: (*Daemon).userToID, help: "usernametouid <username> [last=true]\nReturns userid from username"},
 	"uidtousername":          {counts: []int{1}, types: "i", run: (*Daemon).idToUser, help: "uidtousername <uid>\nReturns username from uid"},
-	"listwalletusers":        {counts: []int{0, 1}, types: "i", public: true, run: (*Daemon).listWalletUsers, help: "listwalletusers [maxusers=10]\nReturns list of users in the wallet"},
+	"listwalletusers":        {counts: []int{0}, public: true, run: (*Daemon).listWalletUsers, help: "listwalletusers\nReturns the list of wallet usernames."},
 	"createwalletuser":       {counts: []int{1, 2}, types: "sb", unlock: true, run: (*Daemon).createWalletUser, help: "createwalletuser <username> [replacekey]"},
 	"sendnewusertransaction": {counts: []int{1}, types: "s", run: (*Daemon).sendNewUser, help: "sendnewusertransaction <username>"},
 	"walletpassphrase":       {counts: []int{2}, types: "si", run: (*Daemon).unlockCall, help: "walletpassphrase <passphrase> <timeout>"},
