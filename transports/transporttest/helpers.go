@@ -14,7 +14,7 @@ import (
 
 const (
 	// patience is how long a test waits for what must happen.
-	patience = 30 * time.Second
+	patience = time.Minute
 	// quiet is how long it watches that something does not happen.
 	quiet = 150 * time.Millisecond
 )
