@@ -104,6 +104,9 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 		if _, err := c.r.Peek(1); err != nil { // between frames it may be silent
 			return err
 		}
+		if err := c.within(stallTime); err != nil {
+			return err
+		}
 		uuid, err := c.bytes(maxUUID)
 		if err != nil {
 			return noEOF(err)

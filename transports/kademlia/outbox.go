@@ -223,8 +223,12 @@ func (t *Transport) deliverOver(p *neighbour) error {
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
 	}
-	c := newConn(s)
-	defer s.Reset()
+	return t.deliverOn(p, newConn(s))
+}
+
+// deliverOn sends what waits over a stream that is open, until that breaks.
+func (t *Transport) deliverOn(p *neighbour, c *conn) error {
+	defer c.Reset()
 	c.putNumber(p.outbox.session)
 	c.putNumber(p.outbox.firmly())
 	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
@@ -239,7 +243,7 @@ func (t *Transport) deliverOver(p *neighbour) error {
 		return err
 	}
 	p.note(nil)
-	ctx, cancel = context.WithCancel(t.ctx)
+	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
@@ -247,7 +251,7 @@ func (t *Transport) deliverOver(p *neighbour) error {
 		ended <- t.hear(p, c)
 	}()
 	err = t.write(ctx, p, c, next)
-	_ = s.Reset() // ends hear
+	_ = c.Reset() // ends hear
 	return errors.Join(<-ended, unlessCanceled(err))
 }
 
