@@ -1,10 +1,14 @@
 package kademlia
 
 import (
+	"context"
 	"net"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/weft-relay/weft/transports"
 )
 
 // What tests of the limits compare with.
@@ -39,4 +43,12 @@ func ReceiveDirect(t *Transport, peer string, c net.Conn) error {
 // Deliver sends what waits for the peer over the connection, as over a stream to the peer, until that breaks.
 func Deliver(t *Transport, peer string, c net.Conn) error {
 	return t.deliverOn(t.byName[peer], newConn(pipeStream{pipe: c}))
+}
+
+// Inbox subscribes to the inbox of a transport that was not started.
+func Inbox(ctx context.Context, t *Transport) (<-chan *message.Message, error) {
+	t.mu.Lock()
+	t.started = true
+	t.mu.Unlock()
+	return t.Subscribe(ctx, transports.Inbox)
 }
