@@ -1,14 +1,10 @@
 package kademlia
 
 import (
-	"context"
 	"net"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/libp2p/go-libp2p/core/network"
-
-	"github.com/weft-relay/weft/transports"
 )
 
 // What tests of the limits compare with.
@@ -45,10 +41,13 @@ func Deliver(t *Transport, peer string, c net.Conn) error {
 	return t.deliverOn(t.byName[peer], newConn(pipeStream{pipe: c}))
 }
 
-// Inbox subscribes to the inbox of a transport that was not started.
-func Inbox(ctx context.Context, t *Transport) (<-chan *message.Message, error) {
+// Running makes a transport that was not started take frames.
+func Running(t *Transport) *Transport {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.started = true
-	t.mu.Unlock()
-	return t.Subscribe(ctx, transports.Inbox)
+	return t
 }
+
+// CloseOutbox does for the frames to the peer what Close does.
+func CloseOutbox(t *Transport, peer string) { t.byName[peer].outbox.close(errClosed) }

@@ -78,6 +78,7 @@ func (l *line) settle() (refused bool) {
 	}
 	for len(l.items) > 0 && l.items[0].acked {
 		it := l.items[0]
+		l.items[0] = nil
 		l.items, l.handed = l.items[1:], max(0, l.handed-1)
 		l.bytes -= len(it.payload)
 		it.end()
