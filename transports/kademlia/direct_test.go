@@ -272,19 +272,20 @@ func TestWhoeverConfirmsWhatWasNotSentIsNotBelieved(t *testing.T) {
 	for name, lie := range map[string]func(t *testing.T, node *kademlia.Transport) <-chan error{
 		"frames that do not exist": func(t *testing.T, node *kademlia.Transport) <-chan error {
 			bob, ended := delivering(t, node, 0, 0)
-			bob.frame(t)
-			bob.frame(t)
-			bob.put(t, 3)
+			for range 3 {
+				bob.frame(t)
+			}
+			bob.put(t, 4)
 			return ended
 		},
 		"a frame that waits": func(t *testing.T, node *kademlia.Transport) <-chan error {
 			bob, ended := delivering(t, node, 0, 0)
-			bob.frame(t)
-			bob.put(t, 2)
+			bob.frame(t) // the next one is begun
+			bob.put(t, 3)
 			return ended
 		},
 		"to have received one that waits": func(t *testing.T, node *kademlia.Transport) <-chan error {
-			_, ended := delivering(t, node, 0, 2)
+			_, ended := delivering(t, node, 0, 3)
 			return ended
 		},
 		"to have received more than there are": func(t *testing.T, node *kademlia.Transport) <-chan error {
@@ -295,14 +296,14 @@ func TestWhoeverConfirmsWhatWasNotSentIsNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				node := kademlia.Running(unstarted(t, "bob"))
-				sent := send(t.Context(), node, 1, 2)
+				sent := send(t.Context(), node, 1, 2, 3)
 				require.ErrorContains(t, <-lie(t, node), "were sent")
 				bob, ended := delivering(t, node, 0, 0)
-				require.Equal(t, "1", bob.frame(t))
-				require.Equal(t, "2", bob.frame(t))
-				bob.put(t, 2)
-				require.NoError(t, <-sent[0])
-				require.NoError(t, <-sent[1])
+				for n, s := range sent {
+					require.Equal(t, fmt.Sprint(n+1), bob.frame(t))
+					bob.put(t, byte(n+1))
+					require.NoError(t, <-s)
+				}
 				_ = bob.Close()
 				<-ended
 			})

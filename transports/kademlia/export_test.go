@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"golang.org/x/sync/semaphore"
 )
 
 // What tests of the limits compare with.
@@ -51,3 +52,6 @@ func Running(t *Transport) *Transport {
 
 // CloseOutbox does for the frames to the peer what Close does.
 func CloseOutbox(t *Transport, peer string) { t.byName[peer].outbox.close(errClosed) }
+
+// LimitInbox bounds the direct frames in memory.
+func LimitInbox(t *Transport, bytes int64) { t.room = semaphore.NewWeighted(bytes) }

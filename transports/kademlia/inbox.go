@@ -64,9 +64,10 @@ func (o *origin) onTaken(session uint64) func() {
 	}
 }
 
-// push puts a frame of the session into the line.
-func (o *origin) push(ctx context.Context, session uint64, uuid, payload []byte) error {
-	err := o.line.push(ctx, &item{uuid: string(uuid), payload: payload, taken: o.onTaken(session)})
+// push puts a frame of the session into the line, and calls taken when the subscriber has taken it.
+func (o *origin) push(ctx context.Context, session uint64, uuid, payload []byte, taken func()) error {
+	note := o.onTaken(session)
+	err := o.line.push(ctx, &item{uuid: string(uuid), payload: payload, taken: func() { note(); taken() }})
 	if err == nil {
 		o.mu.Lock()
 		o.received++
@@ -135,12 +136,23 @@ func (t *Transport) receiveFrame(ctx context.Context, p *neighbour, c *conn, ses
 	if err != nil {
 		return noEOF(err)
 	}
-	payload, err := c.bytes(maxFrame)
+	size, err := c.size(maxFrame)
 	if err != nil {
 		return noEOF(err)
 	}
-	t.status.bytesIn.Add(uint64(len(payload)))
-	return p.origin.push(ctx, session, uuid, payload)
+	if err := t.room.Acquire(ctx, int64(size)); err != nil {
+		return err
+	}
+	release := func() { t.room.Release(int64(size)) }
+	payload, err := c.body(size)
+	if err == nil {
+		t.status.bytesIn.Add(uint64(size))
+		err = p.origin.push(ctx, session, uuid, payload, release)
+	}
+	if err != nil {
+		release()
+	}
+	return err
 }
 
 // supersede ends the stream that has brought frames so far: the peer has opened another one, so that one is dead, known or not.

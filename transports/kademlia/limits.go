@@ -15,6 +15,9 @@ const (
 	// What is in flight to one peer, or was read from one and is not taken: so many frames, and so many bytes or one frame.
 	windowFrames = 64
 	windowBytes  = 4 << 20
+	// inboxBytes is how many bytes of direct frames of all peers together are in memory until they are taken, those that are being read
+	// included: a peer for which there is no room waits, and its sender is told that this node lives.
+	inboxBytes = 8 * maxFrame
 
 	mebibyte = 1 << 20
 )

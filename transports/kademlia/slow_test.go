@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,5 +109,46 @@ func TestSilenceBetweenFramesIsAllowed(t *testing.T) {
 		_ = there.Close()
 		require.Error(t, <-ended)
 		_ = here.Close()
+	})
+}
+
+// Each peer may have its window in memory. Do all of them together have as many windows as there are peers?
+func TestFramesOfAllPeersTogetherAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := []string{"bob", "carol", "dave", "erin"}
+		node := unstarted(t, names...)
+		const size, fit = 100, 2
+		kademlia.LimitInbox(node, fit*size)
+		var read atomic.Int32
+		var playing sync.WaitGroup
+		var pipes []net.Conn
+		for _, name := range names {
+			here, there := net.Pipe()
+			pipes = append(pipes, here, there)
+			playing.Go(func() { _ = kademlia.ReceiveDirect(node, name, here) })
+			playing.Go(func() { drain(there) })
+			playing.Go(func() {
+				for _, part := range [][]byte{{7, 0, 1, 'a', size}, make([]byte, size-1), {0}} {
+					if _, err := there.Write(part); err != nil {
+						return
+					}
+				}
+				read.Add(1)
+			})
+		}
+		synctest.Wait()
+		require.EqualValues(t, fit, read.Load(), "frames in memory, of which nobody has taken any")
+		time.Sleep(24 * time.Hour)
+		require.EqualValues(t, fit, read.Load())
+
+		frames, end := inbox(t, node)
+		for range names {
+			require.Len(t, <-frames, size)
+		}
+		for _, c := range pipes {
+			_ = c.Close()
+		}
+		playing.Wait()
+		end()
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -32,6 +33,7 @@ type Transport struct {
 	lookups   counts       // of the directory, by kind
 	reachable atomic.Int32 // network.Reachability
 	traffic   *metrics.BandwidthCounter
+	room      *semaphore.Weighted // for direct frames in memory
 
 	peers   []*neighbour // listed
 	entries []*neighbour // nodes to enter the mesh by, that are not listed
@@ -58,7 +60,7 @@ var errClosed = errors.New("transport is closed")
 // New returns a transport that is not started. It opens nothing.
 func New(c Config, log *slog.Logger) (*Transport, error) {
 	t := &Transport{
-		config: c, log: log, traffic: metrics.NewBandwidthCounter(),
+		config: c, log: log, traffic: metrics.NewBandwidthCounter(), room: semaphore.NewWeighted(inboxBytes),
 		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
