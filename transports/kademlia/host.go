@@ -3,7 +3,9 @@ package kademlia
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -34,7 +36,7 @@ func PeerID(key ed25519.PublicKey) (peer.ID, error) {
 	return peer.IDFromPublicKey(public)
 }
 
-// newHost starts the node's end of the mesh: it listens from then on.
+// newHost makes the node's end of the mesh, which does not listen yet: libp2p, where it cannot listen, leaves behind what it has started.
 func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.Host, error) {
 	private, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
@@ -59,13 +61,9 @@ func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.
 		libp2p.EnableHolePunching(),
 		libp2p.EnableNATService(),
 		libp2p.EnableAutoNATv2(),
+		libp2p.NoListenAddrs, libp2p.EnableRelay(), // the former turns the latter off
 	}
 	listen := c.listen()
-	if len(listen) == 0 {
-		options = append(options, libp2p.NoListenAddrs, libp2p.EnableRelay())
-	} else {
-		options = append(options, libp2p.ListenAddrStrings(listen...))
-	}
 	if c.NetworkKey == "" {
 		options = append(options, libp2p.Transport(libp2pquic.NewTransport))
 	} else {
@@ -86,15 +84,40 @@ func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.
 	}
 	h, err := libp2p.New(options...)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("libp2p: %w", err)
 	}
 	if c.Relay.Serve {
 		if _, err := relayv2.New(h, relayv2.WithResources(relayResources())); err != nil { // ends with the host's connections
-			h.Close()
-			return nil, fmt.Errorf("relay: %w", err)
+			return nil, errors.Join(fmt.Errorf("relay: %w", err), h.Close())
 		}
 	}
 	return h, nil
+}
+
+// listen accepts connections on the addresses. It fails where none of several can be had; of some, it logs why not.
+func (t *Transport) listen() error {
+	addrs := t.config.listen()
+	var errs []error
+	for _, a := range addrs {
+		m, err := multiaddr.NewMultiaddr(a)
+		if err == nil {
+			err = t.host.Network().Listen(m)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen on %s: %w", a, err))
+		}
+	}
+	if len(errs) > 0 && len(errs) == len(addrs) {
+		return errors.Join(errs...)
+	}
+	level := slog.LevelWarn
+	if t.config.Listen == nil {
+		level = slog.LevelInfo // a machine need not have all that the default names
+	}
+	for _, err := range errs {
+		t.log.Log(t.ctx, level, "one of several addresses is not listened on", "error", err)
+	}
+	return nil
 }
 
 // addrInfos returns the nodes that the addresses, which [Config.Validate] has seen, lead to.
