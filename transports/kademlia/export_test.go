@@ -1,9 +1,11 @@
 package kademlia
 
 import (
+	"crypto/ed25519"
 	"net"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"golang.org/x/sync/semaphore"
 )
@@ -55,3 +57,19 @@ func CloseOutbox(t *Transport, peer string) { t.byName[peer].outbox.close(errClo
 
 // LimitInbox bounds the direct frames in memory.
 func LimitInbox(t *Transport, bytes int64) { t.room = semaphore.NewWeighted(bytes) }
+
+// RecordKey is where the directory keeps the record of a node.
+var RecordKey = recordKey
+
+// SignRecord returns a record as it is sent.
+func SignRecord(key ed25519.PrivateKey, seq uint64, profile []byte) []byte {
+	private, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	signed, err := record{seq, profile}.sign(private)
+	if err != nil {
+		panic(err)
+	}
+	return signed
+}

@@ -278,7 +278,6 @@ func (t *Transport) watchConnections(connectedness, identified, reachability eve
 			if p := t.byID[id]; p != nil {
 				t.met(p)
 			}
-			t.directory.met()
 		case e, ok := <-reachability.Out():
 			if !ok {
 				return
