@@ -73,3 +73,6 @@ func SignRecord(key ed25519.PrivateKey, seq uint64, profile []byte) []byte {
 	}
 	return signed
 }
+
+// NewResources returns the limits of a node whose configuration names these.
+var NewResources = newResources

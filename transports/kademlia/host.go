@@ -13,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
-	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -37,24 +36,14 @@ func PeerID(key ed25519.PublicKey) (peer.ID, error) {
 }
 
 // newHost makes the node's end of the mesh, which does not listen yet: libp2p, where it cannot listen, leaves behind what it has started.
-func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.Host, error) {
+func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, traffic metrics.Reporter) (host.Host, error) {
 	private, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(c.Peers))
-	if err != nil {
-		return nil, err
-	}
-	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(len(c.Peers))))
-	if err != nil {
-		return nil, err
-	}
 	options := []libp2p.Option{
 		libp2p.Identity(private),
 		libp2p.UserAgent("weft"),
-		libp2p.ConnectionManager(manager),
-		libp2p.ResourceManager(resources),
 		libp2p.BandwidthReporter(traffic),
 		libp2p.DisableMetrics(), // of libp2p's own registry
 		libp2p.Transport(tcp.NewTCPTransport),
@@ -82,6 +71,15 @@ func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.
 	if len(c.Announce) > 0 {
 		options = append(options, libp2p.AddrsFactory(withAnnounced(c.Announce)))
 	}
+	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(known))
+	if err != nil {
+		return nil, err
+	}
+	resources, err := newResources(known)
+	if err != nil {
+		return nil, errors.Join(err, manager.Close())
+	}
+	options = append(options, libp2p.ConnectionManager(manager), libp2p.ResourceManager(resources)) // which the host closes
 	h, err := libp2p.New(options...)
 	if err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)

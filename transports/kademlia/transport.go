@@ -158,7 +158,11 @@ func (t *Transport) open() error {
 	if t.book, err = openBook(t.config.DataDir); err != nil {
 		t.log.Warn("where peers were is forgotten, they are looked up", "error", err)
 	}
-	if t.host, err = newHost(&t.config, private, t.traffic); err != nil {
+	var known []peer.ID
+	for _, p := range slices.Concat(t.entries, t.peers) {
+		known = append(known, p.id)
+	}
+	if t.host, err = newHost(&t.config, private, known, t.traffic); err != nil {
 		return err
 	}
 	t.closing = append(t.closing, t.host.Close)
