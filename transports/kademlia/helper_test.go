@@ -79,6 +79,11 @@ func (m *mesh) node(t *testing.T, name string, follow ...string) *kademlia.Trans
 	t.Helper()
 	c := m.config(t, name)
 	c.Follow = follow
+	return build(t, c)
+}
+
+func build(t *testing.T, c kademlia.Config) *kademlia.Transport {
+	t.Helper()
 	node, err := kademlia.New(c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	return node
