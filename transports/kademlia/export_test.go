@@ -76,3 +76,33 @@ func SignRecord(key ed25519.PrivateKey, seq uint64, profile []byte) []byte {
 
 // NewResources returns the limits of a node whose configuration names these.
 var NewResources = newResources
+
+// Break breaks the connections to the peers, or only the streams that carry frames.
+func Break(t *Transport, peers []string, connections bool) {
+	for _, name := range peers {
+		p := t.byName[name]
+		if p == nil {
+			continue
+		}
+		for _, c := range t.host.Network().ConnsToPeer(p.id) {
+			if connections {
+				_ = c.Close()
+				continue
+			}
+			for _, s := range c.GetStreams() {
+				if s.Protocol() == protocolDirect {
+					_ = s.Reset()
+				}
+			}
+		}
+	}
+}
+
+// DialWaits are the waits between attempts to connect.
+func DialWaits(count int) (all []time.Duration) {
+	wait := newBackoff(dialMin, dialMax)
+	for range count {
+		all = append(all, wait.wait())
+	}
+	return all
+}

@@ -188,7 +188,7 @@ func (t *Transport) deliver(p *neighbour) {
 		if !p.awaitConnected(t.ctx) {
 			return
 		}
-		began := time.Now()
+		before := p.outbox.firmly()
 		err := t.deliverOver(p)
 		if t.ctx.Err() != nil {
 			return
@@ -198,7 +198,7 @@ func (t *Transport) deliver(p *neighbour) {
 		if isTimeout(err) {
 			_ = t.host.Network().ClosePeer(p.id) // it may be dead without our knowing: the next stream needs another connection
 		}
-		if time.Since(began) > streamMax {
+		if p.outbox.firmly() > before {
 			wait.reset()
 		}
 		if !wait.sleep(t.ctx) {
