@@ -28,7 +28,6 @@ type directory struct {
 	known   map[string]record
 	changed chan struct{} // closed and replaced when own or known changes
 	awake   chan struct{} // holds a token when the directory should be asked now
-	lonely  bool          // the last round found no node to ask
 }
 
 func newDirectory(t *Transport) *directory {
@@ -79,7 +78,7 @@ func (d *directory) announce(profile []byte, above uint64) error {
 	d.change()
 	d.wake()
 	for _, p := range d.t.peers {
-		d.push(p)
+		d.show(p)
 	}
 	return nil
 }
@@ -135,15 +134,21 @@ func (d *directory) take(name string, r record) uint64 {
 	return max(d.known[name].seq, r.seq)
 }
 
-// push shows the own profile to a connected peer until it has it, or is gone.
+// push shows the own profile to a peer that has connected: what it had of it, it may have lost meanwhile.
 func (d *directory) push(p *neighbour) {
-	if p.name == "" || !p.pushing.CompareAndSwap(false, true) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.pushed = 0
+	p.meetings++
+	d.show(p)
+}
+
+// show shows the own profile to a connected peer until it has it, or is gone. It is called under the lock.
+func (d *directory) show(p *neighbour) {
+	if p.name == "" || p.pushing || !d.t.enter() {
 		return
 	}
-	if !d.t.enter() {
-		p.pushing.Store(false)
-		return
-	}
+	p.pushing = true
 	go func() {
 		defer d.t.work.Done()
 		d.pushAll(p)
@@ -153,21 +158,23 @@ func (d *directory) push(p *neighbour) {
 func (d *directory) pushAll(p *neighbour) {
 	for wait := newBackoff(streamMin, streamMax); ; {
 		d.mu.Lock()
-		seq, signed := d.own.seq, d.signed
-		connected, _ := p.state()
-		if !connected || signed == nil || p.pushed.Load() == seq {
-			p.pushing.Store(false) // under the lock: what changes from now on is pushed by another
+		seq, signed, meetings := d.own.seq, d.signed, p.meetings
+		if p.absent() || signed == nil || p.pushed == seq || d.t.ctx.Err() != nil {
+			p.pushing = false // under the lock: what changes from now on is pushed by another
 			d.mu.Unlock()
 			return
 		}
 		d.mu.Unlock()
 		if err := d.pushOnce(p, seq, signed); err != nil {
 			d.t.log.Debug("profile not shown to a peer", "peer", p.name, "error", err)
-			if !wait.sleep(d.t.ctx) {
-				p.pushing.Store(false)
-				return
-			}
+			wait.sleep(d.t.ctx)
+			continue
 		}
+		d.mu.Lock()
+		if p.meetings == meetings {
+			p.pushed = seq
+		}
+		d.mu.Unlock()
 	}
 }
 
@@ -193,7 +200,6 @@ func (d *directory) pushOnce(p *neighbour, seq uint64, signed []byte) error {
 	if known > seq {
 		return d.outbid(known)
 	}
-	p.pushed.Store(seq)
 	return s.Close()
 }
 
@@ -240,11 +246,24 @@ func (d *directory) receive(p *neighbour, c *conn) error {
 	return c.flush()
 }
 
+// aloneFor is how often a node that knows no other looks whether it does now.
+const aloneFor = time.Second
+
 // run keeps the own profile in the directory and asks it for those of peers that are not connected, until ctx ends.
 func (d *directory) run(ctx context.Context) {
-	for {
-		d.round(ctx)
-		timer := time.NewTimer(d.t.config.Refresh/2 + rand.N(d.t.config.Refresh/2))
+	for alone := false; ; {
+		wait := d.t.config.Refresh/2 + rand.N(d.t.config.Refresh/2)
+		switch was := alone; {
+		case d.t.dht.RoutingTable().Size() == 0:
+			alone, wait = true, aloneFor
+		default:
+			alone = false
+			if was {
+				d.t.wakeAbsent() // somebody may know where they are
+			}
+			d.round(ctx)
+		}
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-d.awake:
@@ -262,12 +281,7 @@ const lookupTimeout = 30 * time.Second
 func (d *directory) round(ctx context.Context) {
 	d.mu.Lock()
 	small, own := d.small, d.own
-	d.lonely = d.t.dht.RoutingTable().Size() == 0
-	lonely := d.lonely
 	d.mu.Unlock()
-	if lonely {
-		return // who connects later wakes it
-	}
 	if small != nil {
 		if err := d.put(ctx, own, small); err != nil && ctx.Err() == nil {
 			d.t.log.Debug("profile not put into the directory", "error", err)
@@ -313,13 +327,4 @@ func (d *directory) get(ctx context.Context, p *neighbour) (record, error) {
 		return record{}, err
 	}
 	return openRecord(p.id, found)
-}
-
-// met is called when any node has become known: there is somebody to ask.
-func (d *directory) met() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.lonely {
-		d.wake()
-	}
 }

@@ -1,5 +1,15 @@
 package kademlia
 
+import (
+	"crypto/ed25519"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"golang.org/x/sync/semaphore"
+)
+
 // Offered reports whether the directory was told that this node follows a peer's feed.
 func (t *Transport) Offered(peer string) bool {
 	for _, f := range t.feeds.followed {
@@ -8,4 +18,101 @@ func (t *Transport) Offered(peer string) bool {
 		}
 	}
 	return false
+}
+
+// What tests of the limits compare with.
+const (
+	StallTime    = stallTime
+	MaxFrame     = maxFrame
+	MaxRecord    = maxRecord
+	WindowFrames = windowFrames
+)
+
+// pipeStream is a stream over a connection in memory.
+type pipeStream struct {
+	network.Stream
+	pipe net.Conn
+}
+
+func (p pipeStream) Read(b []byte) (int, error)         { return p.pipe.Read(b) }
+func (p pipeStream) Write(b []byte) (int, error)        { return p.pipe.Write(b) }
+func (p pipeStream) Close() error                       { return p.pipe.Close() }
+func (p pipeStream) Reset() error                       { return p.pipe.Close() }
+func (p pipeStream) SetReadDeadline(t time.Time) error  { return p.pipe.SetReadDeadline(t) }
+func (p pipeStream) SetWriteDeadline(t time.Time) error { return p.pipe.SetWriteDeadline(t) }
+
+// ReadBytes reads a string as the protocols do.
+func ReadBytes(c net.Conn, most int) ([]byte, error) { return newConn(pipeStream{pipe: c}).bytes(most) }
+
+// ReceiveDirect takes the frames of the peer from the connection, as from a stream that the peer has opened.
+func ReceiveDirect(t *Transport, peer string, c net.Conn) error {
+	return t.receive(t.byName[peer], newConn(pipeStream{pipe: c}))
+}
+
+// Deliver sends what waits for the peer over the connection, as over a stream to the peer, until that breaks.
+func Deliver(t *Transport, peer string, c net.Conn) error {
+	return t.deliverOn(t.byName[peer], newConn(pipeStream{pipe: c}))
+}
+
+// Running makes a transport that was not started take frames.
+func Running(t *Transport) *Transport {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.started = true
+	return t
+}
+
+// CloseOutbox does for the frames to the peer what Close does.
+func CloseOutbox(t *Transport, peer string) { t.byName[peer].outbox.close(errClosed) }
+
+// LimitInbox bounds the direct frames in memory.
+func LimitInbox(t *Transport, bytes int64) { t.room = semaphore.NewWeighted(bytes) }
+
+// RecordKey is where the directory keeps the record of a node.
+var RecordKey = recordKey
+
+// SignRecord returns a record as it is sent.
+func SignRecord(key ed25519.PrivateKey, seq uint64, profile []byte) []byte {
+	private, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	signed, err := record{seq, profile}.sign(private)
+	if err != nil {
+		panic(err)
+	}
+	return signed
+}
+
+// NewResources returns the limits of a node whose configuration names these.
+var NewResources = newResources
+
+// Break breaks the connections to the peers, or only the streams that carry frames.
+func Break(t *Transport, peers []string, connections bool) {
+	for _, name := range peers {
+		p := t.byName[name]
+		if p == nil {
+			continue
+		}
+		for _, c := range t.host.Network().ConnsToPeer(p.id) {
+			if connections {
+				_ = c.Close()
+				continue
+			}
+			for _, s := range c.GetStreams() {
+				if s.Protocol() == protocolDirect {
+					_ = s.Reset()
+				}
+			}
+		}
+	}
+}
+
+// DialWaits are the waits between attempts to connect.
+func DialWaits(count int) (all []time.Duration) {
+	wait := newBackoff(dialMin, dialMax)
+	for range count {
+		all = append(all, wait.wait())
+	}
+	return all
 }

@@ -1,7 +1,6 @@
 package kademlia_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,17 +15,6 @@ import (
 	"github.com/weft-relay/weft/transports/kademlia"
 )
 
-const patience = 60 * time.Second
-
-// start starts a node, which ends with the test unless it is closed before.
-func (m *mesh) start(t *testing.T, name string, follow ...string) *kademlia.Transport {
-	t.Helper()
-	node := m.node(t, name, follow...)
-	require.NoError(t, node.Start(t.Context()))
-	t.Cleanup(func() { require.NoError(t, node.Close()) })
-	return node
-}
-
 // broadcast publishes the frames of the origin from one number to another, each with some filling.
 func broadcast(t *testing.T, origin *kademlia.Transport, name string, from, to, filling int) {
 	t.Helper()
@@ -35,14 +23,6 @@ func broadcast(t *testing.T, origin *kademlia.Transport, name string, from, to, 
 		m.SetContext(t.Context())
 		require.NoError(t, origin.Publish(transports.Broadcast, m))
 	}
-}
-
-// feed subscribes to the feeds that a node follows.
-func feed(t *testing.T, node *kademlia.Transport) <-chan *message.Message {
-	t.Helper()
-	frames, err := node.Subscribe(t.Context(), transports.Feed)
-	require.NoError(t, err)
-	return frames
 }
 
 // heard takes the frames of the origin from one number to another, and nothing else between.
@@ -62,26 +42,10 @@ func heard(t *testing.T, frames <-chan *message.Message, name string, from, to i
 	}
 }
 
-// until waits for a claim.
-func until(t *testing.T, claim string, holds func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("never: %s", claim)
-		}
-	}
-}
-
 // follows waits until a node knows where the feed of another is.
 func follows(t *testing.T, node *kademlia.Transport, origin string) {
 	t.Helper()
-	until(t, "the feed of "+origin+" is followed", func() bool { return place(node, origin).Taken > 0 })
+	eventually(t, "the feed of "+origin+" is followed", func() bool { return place(node, origin).Taken > 0 })
 }
 
 func place(node *kademlia.Transport, origin string) transports.FeedPlace {
@@ -95,10 +59,10 @@ func place(node *kademlia.Transport, origin string) transports.FeedPlace {
 
 func TestFollowerBeginsWithWhatIsPublishedFromThenOn(t *testing.T) {
 	m := newMesh(t)
-	alice := m.start(t, "alice")
+	alice := start(t, m.node(t, "alice"))
 	broadcast(t, alice, "alice", 1, 3, 0)
-	bob := m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	bob := start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 4, 6, 0)
 	heard(t, frames, "alice", 4, 6)
@@ -106,16 +70,16 @@ func TestFollowerBeginsWithWhatIsPublishedFromThenOn(t *testing.T) {
 
 func TestFollowerThatWasAwayGetsWhatItMissed(t *testing.T) {
 	m := newMesh(t)
-	alice, bob := m.start(t, "alice"), m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 5, 0)
 	heard(t, frames, "alice", 1, 5)
 	require.NoError(t, bob.Close())
 	broadcast(t, alice, "alice", 6, 300, 0)
 	require.NoError(t, alice.Close()) // and its log outlives the process
-	alice = m.start(t, "alice")
-	frames = feed(t, m.start(t, "bob", "alice"))
+	alice = start(t, m.node(t, "alice"))
+	frames = subscribe(t, start(t, m.node(t, "bob", "alice")), transports.Feed)
 	heard(t, frames, "alice", 6, 300)
 	broadcast(t, alice, "alice", 301, 303, 0)
 	heard(t, frames, "alice", 301, 303)
@@ -131,10 +95,10 @@ func TestFollowerCatchesUpFromAnotherWhileTheOriginIsAway(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMesh(t)
-			alice := m.start(t, "alice")
+			alice := start(t, m.node(t, "alice"))
 			m.names = tt.peers
-			bob, carol := m.start(t, "bob", "alice"), m.start(t, "carol", "alice")
-			atBob, atCarol := feed(t, bob), feed(t, carol)
+			bob, carol := start(t, m.node(t, "bob", "alice")), start(t, m.node(t, "carol", "alice"))
+			atBob, atCarol := subscribe(t, bob, transports.Feed), subscribe(t, carol, transports.Feed)
 			follows(t, bob, "alice")
 			follows(t, carol, "alice")
 			broadcast(t, alice, "alice", 1, 2, 0)
@@ -143,17 +107,17 @@ func TestFollowerCatchesUpFromAnotherWhileTheOriginIsAway(t *testing.T) {
 			require.NoError(t, carol.Close())
 			broadcast(t, alice, "alice", 3, 40, 0)
 			heard(t, atBob, "alice", 3, 40)
-			until(t, "the directory knows that bob follows", func() bool { return bob.Offered("alice") })
+			eventually(t, "the directory knows that bob follows", func() bool { return bob.Offered("alice") })
 			require.NoError(t, alice.Close())
-			heard(t, feed(t, m.start(t, "carol", "alice")), "alice", 3, 40)
+			heard(t, subscribe(t, start(t, m.node(t, "carol", "alice")), transports.Feed), "alice", 3, 40)
 		})
 	}
 }
 
 func TestFrameThatIsTooLargeForGossipIsFetched(t *testing.T) {
 	m := newMesh(t)
-	alice, bob := m.start(t, "alice"), m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 1, 0)
 	broadcast(t, alice, "alice", 2, 3, 10<<20)
@@ -165,15 +129,15 @@ func TestFrameThatIsTooLargeForGossipIsFetched(t *testing.T) {
 func TestWhatIsGoneEverywhereIsCounted(t *testing.T) {
 	m := newMesh(t)
 	m.log.Bytes = 1 << 20
-	alice, bob := m.start(t, "alice"), m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 2, 0)
 	heard(t, frames, "alice", 1, 2)
 	require.NoError(t, bob.Close())
 	broadcast(t, alice, "alice", 3, 102, 50_000)
-	bob = m.start(t, "bob", "alice")
-	frames = feed(t, bob)
+	bob = start(t, m.node(t, "bob", "alice"))
+	frames = subscribe(t, bob, transports.Feed)
 	first := <-frames
 	var number int
 	_, err := fmt.Sscanf(string(first.Payload), "alice %d", &number)
@@ -186,22 +150,22 @@ func TestWhatIsGoneEverywhereIsCounted(t *testing.T) {
 
 func TestFeedBeginsAnewWhereItsOriginHasLostTheLog(t *testing.T) {
 	m := newMesh(t)
-	alice, bob := m.start(t, "alice"), m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 5, 0)
 	heard(t, frames, "alice", 1, 5)
 	require.NoError(t, alice.Close())
 	require.NoError(t, os.RemoveAll(filepath.Join(m.dirs["alice"], "feeds")))
-	alice = m.start(t, "alice")
+	alice = start(t, m.node(t, "alice"))
 	broadcast(t, alice, "alice", 6, 7, 0)
 	heard(t, frames, "alice", 6, 7)
 }
 
 func TestSlowSubscriberGetsTheWholeFeed(t *testing.T) {
 	m := newMesh(t)
-	alice, bob := m.start(t, "alice"), m.start(t, "bob", "alice")
-	frames := feed(t, bob)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 500, 1000) // more than gossip keeps for who does not listen
 	heard(t, frames, "alice", 1, 500)

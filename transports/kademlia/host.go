@@ -3,7 +3,9 @@ package kademlia
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -11,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
-	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -34,38 +35,24 @@ func PeerID(key ed25519.PublicKey) (peer.ID, error) {
 	return peer.IDFromPublicKey(public)
 }
 
-// newHost starts the node's end of the mesh: it listens from then on.
-func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.Host, error) {
+// newHost makes the node's end of the mesh, which does not listen yet: libp2p, where it cannot listen, leaves behind what it has started.
+func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, traffic metrics.Reporter) (host.Host, error) {
 	private, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
-	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(c.Peers))
-	if err != nil {
-		return nil, err
-	}
-	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(len(c.Peers))))
-	if err != nil {
-		return nil, err
-	}
 	options := []libp2p.Option{
 		libp2p.Identity(private),
 		libp2p.UserAgent("weft"),
-		libp2p.ConnectionManager(manager),
-		libp2p.ResourceManager(resources),
 		libp2p.BandwidthReporter(traffic),
 		libp2p.DisableMetrics(), // of libp2p's own registry
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.EnableHolePunching(),
 		libp2p.EnableNATService(),
 		libp2p.EnableAutoNATv2(),
+		libp2p.NoListenAddrs, libp2p.EnableRelay(), // the former turns the latter off
 	}
 	listen := c.listen()
-	if len(listen) == 0 {
-		options = append(options, libp2p.NoListenAddrs, libp2p.EnableRelay())
-	} else {
-		options = append(options, libp2p.ListenAddrStrings(listen...))
-	}
 	if c.NetworkKey == "" {
 		options = append(options, libp2p.Transport(libp2pquic.NewTransport))
 	} else {
@@ -84,17 +71,51 @@ func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.
 	if len(c.Announce) > 0 {
 		options = append(options, libp2p.AddrsFactory(withAnnounced(c.Announce)))
 	}
+	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(known))
+	if err != nil {
+		return nil, err
+	}
+	resources, err := newResources(known)
+	if err != nil {
+		return nil, errors.Join(err, manager.Close())
+	}
+	options = append(options, libp2p.ConnectionManager(manager), libp2p.ResourceManager(resources)) // which the host closes
 	h, err := libp2p.New(options...)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("libp2p: %w", err)
 	}
 	if c.Relay.Serve {
 		if _, err := relayv2.New(h, relayv2.WithResources(relayResources())); err != nil { // ends with the host's connections
-			h.Close()
-			return nil, fmt.Errorf("relay: %w", err)
+			return nil, errors.Join(fmt.Errorf("relay: %w", err), h.Close())
 		}
 	}
 	return h, nil
+}
+
+// listen accepts connections on the addresses. It fails where none of several can be had; of some, it logs why not.
+func (t *Transport) listen() error {
+	addrs := t.config.listen()
+	var errs []error
+	for _, a := range addrs {
+		m, err := multiaddr.NewMultiaddr(a)
+		if err == nil {
+			err = t.host.Network().Listen(m)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listen on %s: %w", a, err))
+		}
+	}
+	if len(errs) > 0 && len(errs) == len(addrs) {
+		return errors.Join(errs...)
+	}
+	level := slog.LevelWarn
+	if t.config.Listen == nil {
+		level = slog.LevelInfo // a machine need not have all that the default names
+	}
+	for _, err := range errs {
+		t.log.Log(t.ctx, level, "one of several addresses is not listened on", "error", err)
+	}
+	return nil
 }
 
 // addrInfos returns the nodes that the addresses, which [Config.Validate] has seen, lead to.

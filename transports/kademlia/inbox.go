@@ -2,6 +2,7 @@ package kademlia
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -17,6 +18,7 @@ type origin struct {
 	session  uint64        // of the sender's process
 	received uint64        // frames of that session that are in the line, or were
 	taken    uint64        // of them, in order
+	reading  bool          // another one is on its way into the line
 	news     chan struct{} // holds a token when taken has grown
 	end      func()        // ends the stream that brings frames
 }
@@ -25,20 +27,26 @@ func newOrigin() *origin { return &origin{line: newLine(), news: make(chan struc
 
 // enter begins or goes on with a session, of which the sender says how many frames it knows to be taken, and returns how many of its
 // frames were received.
-func (o *origin) enter(session, confirmed uint64) (received, taken uint64) {
+func (o *origin) enter(session, confirmed uint64) (received uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if session != o.session || confirmed > o.received {
 		o.session, o.received, o.taken = session, confirmed, confirmed
 	}
-	return o.received, o.taken
+	return o.received
 }
 
-// progress returns how many frames of the session were received, and how many of them were taken.
-func (o *origin) progress() (received, taken uint64) {
+// progress returns how many frames of the session were taken, and whether there are others.
+func (o *origin) progress() (taken uint64, more bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.received, o.taken
+	return o.taken, o.reading || o.received > o.taken
+}
+
+func (o *origin) setReading(reading bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.reading = reading
 }
 
 // onTaken returns what is to be done when a frame of the session has been taken.
@@ -56,9 +64,10 @@ func (o *origin) onTaken(session uint64) func() {
 	}
 }
 
-// push puts a frame of the session into the line.
-func (o *origin) push(ctx context.Context, session uint64, uuid, payload []byte) error {
-	err := o.line.push(ctx, &item{uuid: string(uuid), payload: payload, taken: o.onTaken(session)})
+// push puts a frame of the session into the line, and calls taken when the subscriber has taken it.
+func (o *origin) push(ctx context.Context, session uint64, uuid, payload []byte, taken func()) error {
+	note := o.onTaken(session)
+	err := o.line.push(ctx, &item{uuid: string(uuid), payload: payload, taken: func() { note(); taken() }})
 	if err == nil {
 		o.mu.Lock()
 		o.received++
@@ -88,15 +97,17 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 	p.origin.supersede(func() { cancel(); _ = c.Reset() })
 	p.origin.receiving.Lock()
 	defer p.origin.receiving.Unlock()
-	received, taken := p.origin.enter(session, confirmed)
-	c.putNumber(received)
+	if ctx.Err() != nil {
+		return errSuperseded
+	}
+	c.putNumber(p.origin.enter(session, confirmed))
 	if err := c.flush(); err != nil {
 		return err
 	}
 	var confirming sync.WaitGroup
 	defer confirming.Wait()
 	defer cancel()
-	confirming.Go(func() { p.origin.confirm(ctx, c, taken) })
+	confirming.Go(func() { p.origin.confirm(ctx, c, confirmed) })
 	for {
 		if err := c.within(0); err != nil {
 			return err
@@ -104,19 +115,44 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 		if _, err := c.r.Peek(1); err != nil { // between frames it may be silent
 			return err
 		}
-		uuid, err := c.bytes(maxUUID)
+		p.origin.setReading(true)
+		err := t.receiveFrame(ctx, p, c, session)
+		p.origin.setReading(false)
 		if err != nil {
-			return noEOF(err)
-		}
-		payload, err := c.bytes(maxFrame)
-		if err != nil {
-			return noEOF(err)
-		}
-		t.status.bytesIn.Add(uint64(len(payload)))
-		if err := p.origin.push(ctx, session, uuid, payload); err != nil {
 			return err
 		}
 	}
+}
+
+// errSuperseded ends a stream after which the peer has opened another one.
+var errSuperseded = errors.New("the peer has opened another stream")
+
+// receiveFrame reads one frame, of which the first byte is there, and puts it into the line.
+func (t *Transport) receiveFrame(ctx context.Context, p *neighbour, c *conn, session uint64) error {
+	if err := c.within(stallTime); err != nil {
+		return err
+	}
+	uuid, err := c.bytes(maxUUID)
+	if err != nil {
+		return noEOF(err)
+	}
+	size, err := c.size(maxFrame)
+	if err != nil {
+		return noEOF(err)
+	}
+	if err := t.room.Acquire(ctx, int64(size)); err != nil {
+		return err
+	}
+	release := func() { t.room.Release(int64(size)) }
+	payload, err := c.body(size)
+	if err == nil {
+		t.status.bytesIn.Add(uint64(size))
+		err = p.origin.push(ctx, session, uuid, payload, release)
+	}
+	if err != nil {
+		release()
+	}
+	return err
 }
 
 // supersede ends the stream that has brought frames so far: the peer has opened another one, so that one is dead, known or not.
@@ -130,28 +166,26 @@ func (o *origin) supersede(end func()) {
 	}
 }
 
-// confirm tells the sender how many of the session's frames were taken, whenever that grows, and while there are others from time to
-// time that this node lives, until ctx ends.
+// confirm tells the sender how many of the session's frames were taken, whenever that is more than it knows, and while there are others
+// from time to time that this node lives, until ctx ends.
 func (o *origin) confirm(ctx context.Context, c *conn, told uint64) {
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
-	for {
-		beat := false
+	for beat := false; ; {
+		if taken, more := o.progress(); taken != told || beat && more {
+			told = taken
+			c.putNumber(told)
+			if err := c.flush(); err != nil {
+				_ = c.Reset() // ends receive
+				return
+			}
+		}
 		select {
 		case <-o.news:
+			beat = false
 		case <-alive.C:
 			beat = true
 		case <-ctx.Done():
-			return
-		}
-		received, taken := o.progress()
-		if taken == told && (!beat || received == taken) {
-			continue
-		}
-		told = taken
-		c.putNumber(told)
-		if err := c.flush(); err != nil {
-			_ = c.Reset() // ends receive
 			return
 		}
 	}

@@ -25,6 +25,8 @@ type item struct {
 // line holds the frames of one origin in their order until the subscriber has taken them. Several are handed out before the first is
 // acknowledged. It outlives subscriptions: the next one begins with the first that was not acknowledged.
 type line struct {
+	turn chan struct{} // holds a token while a subscription is handed items
+
 	mu      sync.Mutex
 	items   []*item
 	bytes   int
@@ -32,7 +34,7 @@ type line struct {
 	changed chan struct{} // closed and replaced when the line gets longer or shorter
 }
 
-func newLine() *line { return &line{changed: make(chan struct{})} }
+func newLine() *line { return &line{turn: make(chan struct{}, 1), changed: make(chan struct{})} }
 
 // change wakes whoever waits for the line to get longer or shorter. It is called under the lock.
 func (l *line) change() {
@@ -78,6 +80,7 @@ func (l *line) settle() (refused bool) {
 	}
 	for len(l.items) > 0 && l.items[0].acked {
 		it := l.items[0]
+		l.items[0] = nil
 		l.items, l.handed = l.items[1:], max(0, l.handed-1)
 		l.bytes -= len(it.payload)
 		it.end()
@@ -130,9 +133,16 @@ func (l *line) offer(ctx context.Context) (next, first *message.Message, changed
 	return next, first, l.changed
 }
 
-// hand hands items to the subscriber until ctx ends, and takes back then what he has not acknowledged.
+// hand hands items to the subscriber until ctx ends, and takes back then what he has not acknowledged. It begins when the subscriber
+// before has ended.
 func (l *line) hand(ctx context.Context, out chan<- *message.Message) {
+	select {
+	case l.turn <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
 	defer func() {
+		defer func() { <-l.turn }()
 		l.settle()
 		l.mu.Lock()
 		defer l.mu.Unlock()

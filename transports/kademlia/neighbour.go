@@ -21,9 +21,12 @@ type neighbour struct {
 	origin *origin               // of a peer
 	outbox *outbox
 
-	pushed  atomic.Uint64 // number of the own profile that it has
-	pushing atomic.Bool   // it is being shown that
-	met     atomic.Bool   // it was connected before
+	met atomic.Bool // it was connected before
+
+	// The directory's, under its lock.
+	pushed   uint64 // number of the own profile that it has
+	pushing  bool   // it is being shown that
+	meetings uint64 // connections with it
 
 	awake chan struct{} // holds a token when another attempt to connect may fare better
 
@@ -46,6 +49,15 @@ func (p *neighbour) wake() {
 	select {
 	case p.awake <- struct{}{}:
 	default:
+	}
+}
+
+// wakeAbsent tries at once to connect to the peers that are not.
+func (t *Transport) wakeAbsent() {
+	for _, p := range t.peers {
+		if p.absent() {
+			p.wake()
+		}
 	}
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
+	"net"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -19,9 +21,22 @@ type sending struct {
 	uuid    string
 	payload []byte
 	chain   *transports.Chain
-	written bool // to some stream, at least in part: it cannot be taken back
 	result  chan error
+	settled bool        // the result is given: nobody waits for it any more
 	detach  func() bool // stops waiting for the end of the message's context
+}
+
+// settle gives the frame's result, once.
+func (s *sending) settle(err error) {
+	if s.settled {
+		return
+	}
+	s.settled = true
+	s.detach()
+	if err != nil {
+		s.chain.Break()
+	}
+	s.result <- err
 }
 
 // outbox holds the frames for one peer in their order until the peer has taken them. Its streams come and go: what a stream has left
@@ -33,7 +48,10 @@ type outbox struct {
 	queue     []*sending
 	bytes     int
 	confirmed uint64        // number of the frame before the first of the queue
-	changed   chan struct{} // closed and replaced when the queue gets longer or shorter
+	begun     uint64        // number of the last frame that was given to some stream: it and those before it cannot be taken back
+	failures  uint64        // times that frames were given up
+	closed    error         // why there will be no more frames
+	changed   chan struct{} // closed and replaced when any of these changes
 }
 
 func newOutbox() *outbox { return &outbox{session: rand.Uint64(), changed: make(chan struct{})} }
@@ -48,11 +66,31 @@ func (o *outbox) change() {
 // send queues a frame, waiting for room in the window. The channel gives what becomes of it.
 func (o *outbox) send(m *message.Message) <-chan error {
 	ctx := m.Context()
-	s := &sending{uuid: m.UUID, payload: m.Payload, chain: transports.ChainOf(ctx), result: make(chan error, 1)}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	err := unfit(m)
-	for err == nil && len(o.queue) > 0 && (len(o.queue) >= windowFrames || o.bytes+len(s.payload) > windowBytes) {
+	chain, unfit := transports.ChainOf(ctx), unfit(m)
+	fail := func(err error) <-chan error {
+		chain.Break()
+		return failed(err)
+	}
+	for failures := o.failures; ; {
+		switch err := ctx.Err(); {
+		case o.failures != failures || chain.Broken():
+			return fail(errBehind)
+		case o.closed != nil:
+			return fail(o.closed)
+		case err != nil:
+			return fail(err)
+		case unfit != nil:
+			return fail(unfit)
+		case len(o.queue) == 0 || len(o.queue) < windowFrames && o.bytes+len(m.Payload) <= windowBytes:
+			s := &sending{uuid: m.UUID, payload: m.Payload, chain: chain, result: make(chan error, 1)}
+			o.queue = append(o.queue, s)
+			o.bytes += len(s.payload)
+			s.detach = context.AfterFunc(ctx, func() { o.giveUp(s, ctx.Err()) })
+			o.change()
+			return s.result
+		}
 		changed := o.changed
 		o.mu.Unlock()
 		select {
@@ -60,72 +98,40 @@ func (o *outbox) send(m *message.Message) <-chan error {
 		case <-ctx.Done():
 		}
 		o.mu.Lock()
-		err = ctx.Err()
 	}
-	if err == nil {
-		err = ctx.Err()
-	}
-	if s.chain.Broken() {
-		err = errBehind
-	}
-	if err != nil {
-		s.chain.Break()
-		s.result <- err
-		return s.result
-	}
-	o.queue = append(o.queue, s)
-	o.bytes += len(s.payload)
-	s.detach = context.AfterFunc(ctx, func() { o.giveUp(s, ctx.Err()) })
-	o.change()
-	return s.result
 }
 
-// giveUp fails a frame, and with it all behind it: none may be taken without those before it. What was written goes on to the peer,
+// giveUp fails a frame, and with it all behind it: none may be taken without those before it. What was begun goes on to the peer,
 // for it may have received it; nobody waits for it any more.
 func (o *outbox) giveUp(s *sending, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	at := -1
-	for i, q := range o.queue {
-		if q == s {
-			at = i
-		}
+	if at := slices.Index(o.queue, s); at >= 0 && !s.settled {
+		o.failFrom(at, err)
 	}
-	if at < 0 {
-		return
+}
+
+// failFrom gives up the frames from that place in the queue on.
+func (o *outbox) failFrom(at int, err error) {
+	for _, s := range o.queue[at:] {
+		s.settle(err)
+		err = errBehind
 	}
-	keep := o.queue[:at:at]
-	for i, q := range o.queue[at:] {
-		q.detach()
-		q.chain.Break()
-		if i > 0 {
-			err = errBehind
-		}
-		select {
-		case q.result <- err:
-		default: // it failed before
-		}
-		if q.written {
-			keep = append(keep, q)
-			continue
-		}
-		o.bytes -= len(q.payload)
+	keep := max(at, int(o.begun-o.confirmed)) // what is begun is never less than what is confirmed
+	for _, s := range o.queue[keep:] {
+		o.bytes -= len(s.payload)
 	}
-	o.queue = keep
+	o.queue = slices.Delete(o.queue, keep, len(o.queue))
+	o.failures++
 	o.change()
 }
 
-// fail fails everything: the node stops.
-func (o *outbox) fail(err error) {
+// close fails everything, and whatever comes later: the node stops.
+func (o *outbox) close(err error) {
 	o.mu.Lock()
-	first := (*sending)(nil)
-	if len(o.queue) > 0 {
-		first = o.queue[0]
-	}
-	o.mu.Unlock()
-	if first != nil {
-		o.giveUp(first, err)
-	}
+	defer o.mu.Unlock()
+	o.closed = err
+	o.failFrom(0, err)
 }
 
 // pending returns the frame of a number, waiting for one until ctx ends.
@@ -134,7 +140,7 @@ func (o *outbox) pending(ctx context.Context, number uint64) (*sending, error) {
 		o.mu.Lock()
 		if at := number - o.confirmed - 1; number > o.confirmed && at < uint64(len(o.queue)) {
 			s := o.queue[at]
-			s.written = true
+			o.begun = max(o.begun, number)
 			o.mu.Unlock()
 			return s, nil
 		}
@@ -166,19 +172,13 @@ func (o *outbox) len() int {
 func (o *outbox) confirm(until uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if until > o.confirmed+uint64(len(o.queue)) {
-		return fmt.Errorf("the peer confirms frame %d; %d were sent", until, o.confirmed+uint64(len(o.queue)))
+	if until > o.begun {
+		return fmt.Errorf("the peer confirms frame %d; %d were sent", until, o.begun)
 	}
 	for o.confirmed < until {
 		s := o.queue[0]
-		if !s.written {
-			return fmt.Errorf("the peer confirms frame %d, which was not sent", until)
-		}
-		s.detach()
-		select {
-		case s.result <- nil:
-		default: // given up before
-		}
+		s.settle(nil)
+		o.queue[0] = nil
 		o.queue, o.bytes, o.confirmed = o.queue[1:], o.bytes-len(s.payload), o.confirmed+1
 	}
 	o.change()
@@ -187,7 +187,7 @@ func (o *outbox) confirm(until uint64) error {
 
 // deliver empties the outbox of a peer over one stream after the other until the transport is closed.
 func (t *Transport) deliver(p *neighbour) {
-	defer p.outbox.fail(errClosed)
+	defer p.outbox.close(errClosed)
 	for wait := newBackoff(streamMin, streamMax); ; {
 		some, changed := p.outbox.waiting()
 		if !some {
@@ -208,10 +208,10 @@ func (t *Transport) deliver(p *neighbour) {
 		}
 		p.note(err)
 		t.log.Debug("stream to a peer has ended", "peer", p.name, "error", err)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		if isTimeout(err) {
 			_ = t.host.Network().ClosePeer(p.id) // it may be dead without our knowing: the next stream needs another connection
 		}
-		if p.outbox.firmly() != before {
+		if p.outbox.firmly() > before {
 			wait.reset()
 		}
 		if !wait.sleep(t.ctx) {
@@ -234,8 +234,12 @@ func (t *Transport) deliverOver(p *neighbour) error {
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
 	}
-	c := newConn(s)
-	defer s.Reset()
+	return t.deliverOn(p, newConn(s))
+}
+
+// deliverOn sends what waits over a stream that is open, until that breaks.
+func (t *Transport) deliverOn(p *neighbour, c *conn) error {
+	defer c.Reset()
 	c.putNumber(p.outbox.session)
 	c.putNumber(p.outbox.firmly())
 	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
@@ -243,23 +247,26 @@ func (t *Transport) deliverOver(p *neighbour) error {
 	}
 	received, err := c.number()
 	if err != nil {
-		return fmt.Errorf("the peer does not answer: %w", err)
+		if errors.Is(err, network.ErrReset) {
+			return errors.New("the peer refuses frames of this node: its peers do not have this node's key, or it is overloaded")
+		}
+		return fmt.Errorf("the peer does not answer: %w", noEOF(err))
 	}
 	next, err := p.outbox.resume(received)
 	if err != nil {
 		return err
 	}
 	p.note(nil)
-	ctx, cancel = context.WithCancel(t.ctx)
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() {
-		defer cancel() // ends the writing
-		ended <- t.hear(p, c)
-	}()
-	err = t.write(ctx, p, c, next)
-	_ = s.Reset() // ends hear
-	return errors.Join(<-ended, unlessCanceled(err))
+	ctx, cancel := context.WithCancelCause(t.ctx) // the first that fails says why
+	var hearing sync.WaitGroup
+	hearing.Go(func() {
+		cancel(t.hear(p, c))
+		_ = c.Reset() // ends write
+	})
+	cancel(t.write(ctx, p, c, next))
+	_ = c.Reset() // ends hear
+	hearing.Wait()
+	return context.Cause(ctx)
 }
 
 // firmly returns how many frames the peer has confirmed.
@@ -273,8 +280,8 @@ func (o *outbox) firmly() uint64 {
 func (o *outbox) resume(received uint64) (next uint64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if received > o.confirmed+uint64(len(o.queue)) {
-		return 0, fmt.Errorf("the peer has received %d frames; %d were sent", received, o.confirmed+uint64(len(o.queue)))
+	if received > o.begun {
+		return 0, fmt.Errorf("the peer has received %d frames; %d were sent", received, o.begun)
 	}
 	return max(received, o.confirmed) + 1, nil
 }
@@ -286,9 +293,12 @@ func (t *Transport) write(ctx context.Context, p *neighbour, c *conn, next uint6
 		if err != nil {
 			return err
 		}
+		if err := c.within(stallTime); err != nil { // the peer now owes an answer
+			return err
+		}
 		c.putBytes([]byte(s.uuid))
 		c.putBytes(s.payload)
-		if err := errors.Join(c.within(stallTime), c.flush()); err != nil { // the peer now owes an answer
+		if err := c.flush(); err != nil {
 			return err
 		}
 		t.status.bytesOut.Add(uint64(len(s.payload)))
@@ -300,24 +310,27 @@ func (t *Transport) hear(p *neighbour, c *conn) error {
 	for {
 		until, err := c.number()
 		if err != nil {
-			return err
+			return noEOF(err)
 		}
 		if err := p.outbox.confirm(until); err != nil {
 			return err
 		}
-		patience := stallTime
-		if some, _ := p.outbox.waiting(); !some {
-			patience = 0
+		some, _ := p.outbox.waiting()
+		if !some {
+			if err := c.within(0); err != nil {
+				return err
+			}
+			some, _ = p.outbox.waiting() // one that came meanwhile may have set its deadline before
 		}
-		if err := c.within(patience); err != nil {
-			return err
+		if some {
+			if err := c.within(stallTime); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func unlessCanceled(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
+func isTimeout(err error) bool {
+	var timeout net.Error // yamux's is no os.ErrDeadlineExceeded
+	return errors.As(err, &timeout) && timeout.Timeout()
 }

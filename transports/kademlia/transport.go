@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -32,6 +34,7 @@ type Transport struct {
 	lookups   counts       // of the directory, by kind
 	reachable atomic.Int32 // network.Reachability
 	traffic   *metrics.BandwidthCounter
+	room      *semaphore.Weighted // for direct frames in memory
 
 	peers   []*neighbour // listed
 	entries []*neighbour // nodes to enter the mesh by, that are not listed
@@ -53,12 +56,12 @@ type Transport struct {
 	closing   []func() error // what Start has opened: last first
 }
 
-var errClosed = errors.New("transport is closed")
+var errClosed = errors.New("transport is not started, or closed")
 
 // New returns a transport that is not started. It opens nothing.
 func New(c Config, log *slog.Logger) (*Transport, error) {
 	t := &Transport{
-		config: c, log: log, traffic: metrics.NewBandwidthCounter(),
+		config: c, log: log, traffic: metrics.NewBandwidthCounter(), room: semaphore.NewWeighted(inboxBytes),
 		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -67,6 +70,14 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 		id, keyErr := PeerID(p.Key)
 		if keyErr != nil {
 			err = errors.Join(err, fmt.Errorf("peer %s: %w", p.Name, keyErr))
+			continue
+		}
+		if twice := t.byID[id]; twice != nil {
+			err = errors.Join(err, fmt.Errorf("peer %q has the key of peer %q; each node has its own", p.Name, twice.name))
+			continue
+		}
+		if t.byName[p.Name] != nil || p.Name == c.Node || p.Name == "" {
+			err = errors.Join(err, fmt.Errorf("peer %q: its name is another node's, or empty; each node has its own", p.Name))
 			continue
 		}
 		n := newNeighbour(p.Name, id)
@@ -93,22 +104,32 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 // Start listens and begins looking for the peers. It fails where none of the addresses can be listened on.
 func (t *Transport) Start(context.Context) error {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.started {
+	if t.started || t.ctx.Err() != nil {
+		t.mu.Unlock()
 		return errors.New("transport was started before")
 	}
-	err := t.open()
+	err := t.begin()
+	t.mu.Unlock()
 	if err != nil {
-		t.cancel()
 		err = errors.Join(err, t.shut())
 		t.work.Wait()
-		return errors.Join(err, t.feeds.close())
+		err = errors.Join(err, t.feeds.close())
+	}
+	return err
+}
+
+// begin opens everything and starts what runs until Close, or ends the transport. It is called under the lock: who enters meanwhile
+// waits until all is there.
+func (t *Transport) begin() error {
+	if err := t.open(); err != nil {
+		t.cancel()
+		return err
 	}
 	t.started = true
 	for _, p := range t.peers {
 		t.work.Go(func() { t.deliver(p) })
 	}
-	for _, p := range append(t.entries, t.peers...) {
+	for _, p := range slices.Concat(t.entries, t.peers) {
 		t.work.Go(func() { t.keep(p) })
 	}
 	t.work.Go(func() { t.directory.run(t.ctx) })
@@ -124,20 +145,30 @@ func (t *Transport) open() error {
 	if t.key, err = crypto.UnmarshalEd25519PrivateKey(private); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
+	id, err := peer.IDFromPrivateKey(t.key)
+	if err != nil {
+		return fmt.Errorf("identity: %w", err)
+	}
+	if p := t.byID[id]; p != nil && p.name != "" {
+		return fmt.Errorf("peer %q has this node's own key; list the others only, each with the key that `weft id` prints there", p.name)
+	}
+	t.entries = slices.DeleteFunc(t.entries, func(p *neighbour) bool { return p.id == id }) // one list of nodes may serve all of them
+	delete(t.byID, id)
 	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
 		return err
 	}
 	if t.book, err = openBook(t.config.DataDir); err != nil {
 		t.log.Warn("where peers were is forgotten, they are looked up", "error", err)
 	}
-	if t.host, err = newHost(&t.config, private, t.traffic); err != nil {
+	var known []peer.ID
+	for _, p := range slices.Concat(t.entries, t.peers) {
+		known = append(known, p.id)
+	}
+	if t.host, err = newHost(&t.config, private, known, t.traffic); err != nil {
 		return err
 	}
 	t.closing = append(t.closing, t.host.Close)
-	if _, self := t.byID[t.host.ID()]; self {
-		return errors.New("this node's own key is in its peers; list the others only")
-	}
-	for _, p := range append(t.entries, t.peers...) {
+	for _, p := range slices.Concat(t.entries, t.peers) {
 		t.host.ConnManager().Protect(p.id, "weft")
 	}
 	connectedness, err := t.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
@@ -155,7 +186,7 @@ func (t *Transport) open() error {
 	t.closing = append(t.closing, connectedness.Close, identified.Close, reachability.Close)
 	t.serve(protocolDirect, t.receive)
 	t.serve(protocolProfile, t.directory.receive)
-	for _, open := range []func() error{t.openDHT, t.openFeeds, t.openMDNS} {
+	for _, open := range []func() error{t.openDHT, t.openFeeds, t.listen, t.openMDNS} {
 		if err := open(); err != nil {
 			return err
 		}
@@ -253,7 +284,6 @@ func (t *Transport) watchConnections(connectedness, identified, reachability eve
 			if p := t.byID[id]; p != nil {
 				t.met(p)
 			}
-			t.directory.met()
 		case e, ok := <-reachability.Out():
 			if !ok {
 				return
@@ -350,6 +380,9 @@ func (t *Transport) MaxPayload() int { return maxFrame }
 
 // Subscribe delivers direct frames for this node, or the feeds of the peers that it follows.
 func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	if !t.running() {
+		return nil, errClosed
+	}
 	var lines []*line
 	switch topic {
 	case transports.Inbox:

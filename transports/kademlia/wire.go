@@ -70,25 +70,37 @@ func (c *conn) within(d time.Duration) error {
 // number reads a number, waiting for its first byte as long as it takes or as [conn.within] says.
 func (c *conn) number() (uint64, error) { return binary.ReadUvarint(c.r) }
 
-// bytes reads a string of at most a number of bytes, as it arrives: what is only announced costs no memory.
+// bytes reads a string of at most a number of bytes.
 func (c *conn) bytes(most int) ([]byte, error) {
-	size, err := c.number()
+	size, err := c.size(most)
 	if err != nil {
 		return nil, err
 	}
-	if size > uint64(most) {
-		return nil, fmt.Errorf("%d bytes, at most %d: %w", size, most, errTooLong)
+	return c.body(size)
+}
+
+// size reads how long the string is that follows, at most so many bytes.
+func (c *conn) size(most int) (int, error) {
+	size, err := c.number()
+	if err != nil {
+		return 0, err
 	}
-	var b []byte
-	for len(b) < int(size) {
-		from := len(b)
-		b = append(b, make([]byte, min(int(size)-from, max(readChunk, from)))...)
-		for at := from; at < len(b); {
+	if size > uint64(most) {
+		return 0, fmt.Errorf("%d bytes, at most %d: %w", size, most, errTooLong)
+	}
+	return int(size), nil
+}
+
+// body reads the bytes of a string as they arrive: what is only announced costs no memory. Each piece of readChunk must arrive within
+// stallTime, so that nobody holds a stream, and what was read of it, by a byte now and then.
+func (c *conn) body(size int) (b []byte, err error) {
+	for from := 0; from < size; from = len(b) {
+		b = append(b, make([]byte, min(size-from, max(readChunk, from)))...)
+		for at := from; at < len(b); at += readChunk {
 			if err := c.within(stallTime); err != nil {
 				return nil, err
 			}
-			n, err := c.r.Read(b[at:])
-			if at += n; err != nil && at < len(b) {
+			if _, err := io.ReadFull(c.r, b[at:min(len(b), at+readChunk)]); err != nil {
 				return nil, noEOF(err)
 			}
 		}
