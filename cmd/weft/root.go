@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 		Long: `Weft joins MQTT brokers into one distributed broker. Beside each site's broker runs one relay: it takes the messages
 that other sites have asked for out of its broker, carries them over the network of its owner's choice, and puts them
 into the other sites' brokers.`,
-		Example: `  weft init                    write weft.yaml and an identity
+		Example: `  weft init --mesh             write weft.yaml and an identity
   weft check weft.yaml         say what is wrong with it
   weft sub -t '#' -v           watch this node's broker`,
 		SilenceErrors: true,
