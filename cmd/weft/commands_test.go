@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	weft "github.com/weft-relay/weft/cmd/weft"
@@ -309,7 +310,11 @@ func TestMissingConfigurationSaysHowToMakeOne(t *testing.T) {
 
 // Does every command explain itself, and is each of its examples a command line that it takes?
 func TestHelpHasExamplesThatParse(t *testing.T) {
-	for _, cmd := range append(weft.NewRoot().Commands(), weft.NewRoot()) {
+	all := []*cobra.Command{weft.NewRoot()}
+	for i := 0; i < len(all); i++ {
+		all = append(all, all[i].Commands()...)
+	}
+	for _, cmd := range all {
 		require.NotEmpty(t, cmd.Short, cmd.Name())
 		if cmd.Name() == "version" {
 			continue
