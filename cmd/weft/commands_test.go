@@ -124,7 +124,7 @@ func TestIDOfAMeshMayBePastedWhole(t *testing.T) {
 
 func TestIDSaysWhatIsMissingForOthersToReachTheNode(t *testing.T) {
 	for config, want := range map[string]string{
-		"listen: [/ip4/127.0.0.1/tcp/4001]":       "/ip4/127.0.0.1/tcp/4001/p2p/\\w+   # from this machine alone\n# From other networks: forward a port .*\n$",
+		"listen: [/ip4/127.0.0.1/tcp/4001]":       "/ip4/127.0.0.1/tcp/4001/p2p/\\w+   # from this machine alone\n# Nobody on another network reaches it so: .*\n$",
 		"listen: [/ip4/127.0.0.1/tcp/0]":          "\n# No address over mesh is known before the node runs; `weft status` shows them then.\n$",
 		"listen: []":                              "\n# No address over mesh is known",
 		"listen: [nonsense, '${WEFT_NOT_SET}']":   "\n# No address over mesh is known",

@@ -68,7 +68,7 @@ func printID(out io.Writer, path string) error {
 			far = far || p.Far
 		}
 		if !far {
-			fmt.Fprintln(out, "# From other networks: forward a port of the router and name it in announce, or use relays (docs/config.md).")
+			fmt.Fprintln(out, "# Nobody on another network reaches it so: docs/config.md says how, at listen, announce and relays.")
 		}
 	}
 	return err

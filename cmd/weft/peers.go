@@ -94,7 +94,7 @@ func printMeshes(out io.Writer, views []meshView) error {
 		if i > 0 {
 			fmt.Fprintln(out)
 		}
-		fmt.Fprintf(out, "%s: %d nodes connected; public: %s\n", v.Transport, v.Nodes, public(&v.Mesh))
+		fmt.Fprintf(out, "%s: nodes connected: %d, public: %s\n", v.Transport, v.Nodes, public(&v.Mesh))
 		for _, address := range v.Addresses {
 			fmt.Fprintf(out, "  reached at %s\n", address)
 		}

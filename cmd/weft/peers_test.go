@@ -56,7 +56,7 @@ func TestStatusSaysHowEachPeerOfAMeshIsReached(t *testing.T) {
 
 func TestPeersShowsTheMesh(t *testing.T) {
 	address := servedStatus(t, meshed())
-	require.Equal(t, result{0, `mesh: 3 nodes connected; public: unknown, no stranger has tried to reach this node
+	require.Equal(t, result{0, `mesh: nodes connected: 3, public: unknown, no stranger has tried to reach this node
   reached at /ip4/192.0.2.1/tcp/4001/p2p/12D3KooWself
 PEER   HOW          SINCE                LATENCY  WANTS  PROFILE  FEED    MISSED  WAITING  ADDRESS
 bob    direct TCP   2026-11-27 12:00:00  1.23ms   2      12       7 of 9  2       5        /ip4/192.0.2.2/tcp/4001

@@ -142,7 +142,7 @@ func (c *Config) checkListen(a string) error {
 	}
 	ip, err := manet.ToIP(m)
 	if err != nil {
-		return fmt.Errorf("%q has no IP address; listen on /ip4/... or /ip6/...", a)
+		return fmt.Errorf("%q has no IP address; listen on one of this machine, such as /ip4/0.0.0.0/tcp/4001", a)
 	}
 	if _, err := m.ValueForProtocol(multiaddr.P_TCP); err != nil && !isQUIC(a) {
 		return fmt.Errorf("%q is neither TCP nor QUIC; write /ip4/%s/tcp/4001 or /ip4/%[2]s/udp/4001/quic-v1", a, ip)
