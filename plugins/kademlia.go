@@ -1,9 +1,11 @@
 package plugins
 
 import (
+	"crypto/ed25519"
 	"log/slog"
 	"path/filepath"
 
+	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia"
 )
@@ -21,4 +23,27 @@ func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (transports.Trans
 		return nil, err // not t, which would be an interface that is not nil
 	}
 	return t, nil
+}
+
+// Mesh is a transport whose nodes connect to each other, with the addresses of this one to give away.
+type Mesh struct {
+	Transport string // its name in the configuration
+	Places    []kademlia.Place
+}
+
+// Meshes returns the file's meshes as the node with that key is reached on them, without starting anything.
+func Meshes(file *configs.File, key ed25519.PublicKey) ([]Mesh, error) {
+	var all []Mesh
+	for _, t := range file.Transports {
+		c, ok := t.Config.(*kademlia.Config)
+		if !ok {
+			continue
+		}
+		places, err := c.Places(key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Mesh{t.Name, places})
+	}
+	return all, nil
 }
