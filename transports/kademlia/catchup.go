@@ -289,12 +289,10 @@ func (f *followed) skip() {
 	if first <= next || now.Next < next {
 		return
 	}
-	f.miss(first - next)
-	if err := f.log.Reset(first); err != nil {
+	if err := f.log.Reset(first); err != nil { // whoever reads finds the gap, and counts it
 		f.t.log.Warn("feed is not kept", "peer", f.peer.name, "error", err)
 		return
 	}
-	f.moveTo(position{now.Epoch, first})
 	f.lack()
 }
 

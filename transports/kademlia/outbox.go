@@ -75,10 +75,10 @@ func (o *outbox) send(m *message.Message) <-chan error {
 	}
 	for failures := o.failures; ; {
 		switch err := ctx.Err(); {
-		case o.failures != failures || chain.Broken():
-			return fail(errBehind)
 		case o.closed != nil:
 			return fail(o.closed)
+		case o.failures != failures || chain.Broken():
+			return fail(errBehind)
 		case err != nil:
 			return fail(err)
 		case unfit != nil:
