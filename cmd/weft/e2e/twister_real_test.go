@@ -113,7 +113,9 @@ func TestConfiguredTwisterdsAreTestedOver(t *testing.T) {
 			[]string{"WEFT_TWISTERD_A", "WEFT_TWISTERD_B"},
 		},
 		{
-			"one box", []string{daemons[0], daemons[3]}, "DoorsAndFridgesCrossOverTwister|FollowersHaveEvery",
+			"one box",
+			[]string{daemons[0], daemons[3]},
+			"DoorsAndFridgesCrossOverTwister|FollowersHaveEvery",
 			map[string]string{
 				"TestDoorsAndFridgesCrossOverTwister/one_box":   "PASS",
 				"TestDoorsAndFridgesCrossOverTwister/two_boxes": "SKIP",
