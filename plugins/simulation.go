@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/weft-relay/weft/transports/twister/twistertest"
 )
@@ -20,9 +19,7 @@ const plenty = 1_000_000
 // SimulateTwister starts a simulated network with these users, registered, and with posts to spend. Calls take as long as those of real
 // daemons were measured to; only daemons that start, and that miss each other, are quick.
 func SimulateTwister(users ...string) (*TwisterSimulation, error) {
-	speed := twistertest.RealSpeed()
-	speed.WarmUp, speed.DHTDead, speed.Reconnect = 100*time.Millisecond, time.Second, time.Second
-	network, err := twistertest.New(twistertest.Options{Speed: speed})
+	network, err := twistertest.New(twistertest.Options{Speed: twistertest.WarmSpeed()})
 	if err != nil {
 		return nil, err
 	}

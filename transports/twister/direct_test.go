@@ -108,6 +108,26 @@ func TestManyFramesArriveInOrderThoughOneSecondIsListedInReverse(t *testing.T) {
 	require.Equal(t, want, got.all())
 }
 
+// As quick as a real daemon, which takes 6.5 ms for a call and knows only some milliseconds later which k that has used.
+func TestFramesArriveInOrderEachOnceAtTheSpeedOfARealDaemon(t *testing.T) {
+	w := newWorld(t, twistertest.Options{Speed: twistertest.WarmSpeed()}, "alice", "bob")
+	sent := record(t, w.daemons["alice"])
+	unhurried := func(c *twister.Config) {
+		c.Second, c.Poll, c.ResendAfter = time.Second, 50*time.Millisecond, time.Minute
+	}
+	alice, bob := w.node(t, "alice", sent.through, unhurried), w.node(t, "bob", unhurried)
+	got := gatherFrom(subscribe(t, bob))
+	const count = 64
+	var frames []*message.Message
+	for i := range count {
+		frames = append(frames, frame(i))
+	}
+	publish(t, alice, "bob", frames...)
+	inOrder(t, got.all(), count, 1)
+	require.Empty(t, sent.twice())
+	require.Len(t, sent.taken(), count)
+}
+
 func TestFrameWhosePublisherGaveUpGoesOnAndIsJoined(t *testing.T) {
 	w := newWorld(t, twistertest.Options{}, "alice", "bob")
 	sent := record(t, w.daemons["alice"])

@@ -22,10 +22,10 @@ func (r *follower) passGap(s *session, k int) (bool, error) {
 		return false, err
 	}
 	now := time.Now()
-	switch hasAll := r.daemon.hasAll(r.peer, torrent); {
-	case r.gap.session != s, len(torrent.Connected) == 0 && !hasAll:
+	switch {
+	case r.gap.session != s, len(torrent.Connected) == 0 && !r.daemon.hasAll(r.peer, torrent):
 		r.gap = gap{session: s, here: now, there: now}
-	case !hasAll:
+	case torrent.Lacks(r.k+1, k): // of a peer who posts all the time something later always is under way
 		r.gap.here = now
 	}
 	if now.Sub(r.gap.here) < r.pace.gap && now.Sub(r.gap.there) < r.pace.stuck {

@@ -95,6 +95,23 @@ func TestMissingPostIsNotGivenUpWhileNobodyCanBringIt(t *testing.T) {
 	comes(t, feed, "1", "2")
 }
 
+// A node that was killed has left a number unused, and goes on posting: something of it is under way at any time.
+func TestNumberThatWasNeverUsedIsPassedWhileLaterPostsAreOnTheirWay(t *testing.T) {
+	w := newFeedWorld(t)
+	b, _ := open(t, w.bob)
+	b.feed.pace.stuck = time.Hour
+	feed := feedOf(t, b)
+	postText(t, w.atAlice, alice, 0, "talk")
+	reads(t, b, alice)
+	postText(t, w.atAlice, alice, 2, seedOf("2"))
+	w.SetLoss(1, true)
+	postText(t, w.atAlice, alice, 3, "talk")
+	torrent, _, err := newClient(t, w.atBob).TorrentStatus(t.Context(), alice)
+	require.NoError(t, err)
+	require.False(t, torrent.CaughtUp())
+	comes(t, feed, "2")
+}
+
 // The gap that a new session finds may be one that it closes.
 func TestGapIsMeasuredAnewInEachSession(t *testing.T) {
 	w := newFeedWorld(t)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/transports/twister/twistertest"
 )
 
 // address is one that an example file names: where to listen, or with a scheme what to connect to.
@@ -33,7 +35,7 @@ func TestExampleFilesRun(t *testing.T) {
 			server.start()
 			text, err := os.ReadFile(path)
 			require.NoError(t, err)
-			_, daemons := flock(t, oneBox)
+			twister := simulateTwister(t, oneBox, twistertest.Options{}) // for the users that the files name
 			config := address.ReplaceAllStringFunc(string(text), func(found string) string {
 				switch {
 				case strings.HasPrefix(found, "mqtt://"):
@@ -41,7 +43,7 @@ func TestExampleFilesRun(t *testing.T) {
 				case strings.HasPrefix(found, "nats://"):
 					return server.url()
 				case strings.HasPrefix(found, "http://"):
-					return strings.TrimSuffix(daemons["mqtt_alice"].URL(), "/")
+					return strings.TrimSuffix(twister.daemons["alice"].URL(), "/")
 				}
 				return freeAddr(t)
 			})

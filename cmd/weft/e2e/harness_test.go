@@ -16,14 +16,25 @@ import (
 // Programs under test, set by TestMain.
 var weftBin, natsBin, mosquittoBin string
 
+// TestMain runs daemons instead of the tests when it is asked to, so that a test can have them in a process of their own.
 func TestMain(m *testing.M) {
+	if os.Getenv(serveTwisterds) != "" {
+		os.Exit(runTwisterds())
+	}
 	os.Exit(run(m))
 }
 
+// builtPrograms names the folder of the programs under test where the process that started this one has built them.
+const builtPrograms = "WEFT_TEST_PROGRAMS"
+
 func run(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "weft-e2e-")
+	dir, err := os.Getenv(builtPrograms), error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "weft-e2e-"); err == nil {
+			defer os.RemoveAll(dir)
+		}
+	}
 	if err == nil {
-		defer os.RemoveAll(dir)
 		err = prepare(dir)
 	}
 	if err != nil {
@@ -33,7 +44,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// prepare finds mosquitto and builds the other programs into dir.
+// prepare finds mosquitto and builds the other programs into dir, unless it has them.
 func prepare(dir string) (err error) {
 	if mosquittoBin, err = exec.LookPath("mosquitto"); err != nil {
 		if mosquittoBin, err = exec.LookPath("/usr/sbin/mosquitto"); err != nil { // out of the PATH of ordinary users on Debian
@@ -41,6 +52,9 @@ func prepare(dir string) (err error) {
 		}
 	}
 	weftBin, natsBin = filepath.Join(dir, "weft"), filepath.Join(dir, "nats-server")
+	if os.Getenv(builtPrograms) != "" {
+		return nil
+	}
 	if err := build(weftBin, "github.com/weft-relay/weft/cmd/weft", strings.Fields(os.Getenv("WEFT_E2E_BUILD"))...); err != nil {
 		return err
 	}

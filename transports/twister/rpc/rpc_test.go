@@ -294,3 +294,16 @@ func TestTorrentIsCaughtUpWhenNoPeerHasMore(t *testing.T) {
 		require.Equal(t, tt.want, status.CaughtUp(), "%+v", tt)
 	}
 }
+
+func TestTorrentLacksWhatAPeerHasOfARange(t *testing.T) {
+	status := rpc.TorrentStatus{Bitfield: "1010", Connected: []rpc.TorrentPeer{{Bitfield: "1000"}, {Bitfield: "101010"}}}
+	for _, tt := range []struct {
+		from, to int
+		want     bool
+	}{
+		{0, 3, false}, {1, 1, false}, {3, 4, true}, {4, 4, true}, {5, 1000, false}, {-1, 1000, true}, {4, 3, false},
+	} {
+		require.Equal(t, tt.want, status.Lacks(tt.from, tt.to), "%+v", tt)
+	}
+	require.False(t, rpc.TorrentStatus{Bitfield: "0"}.Lacks(0, 9), "nobody is connected")
+}

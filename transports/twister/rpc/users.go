@@ -45,14 +45,19 @@ type TorrentPeer struct {
 
 // CaughtUp reports whether a peer is connected and none has a piece that is not here.
 func (t TorrentStatus) CaughtUp() bool {
+	return len(t.Connected) > 0 && !t.Lacks(0, math.MaxInt)
+}
+
+// Lacks reports whether a connected peer has a piece that is not here, of those from a k to another inclusive.
+func (t TorrentStatus) Lacks(from, to int) bool {
 	for _, peer := range t.Connected {
-		for k := range len(peer.Bitfield) {
+		for k := max(from, 0); k <= min(to, len(peer.Bitfield)-1); k++ {
 			if peer.Bitfield[k] == '1' && (k >= len(t.Bitfield) || t.Bitfield[k] != '1') {
-				return false
+				return true
 			}
 		}
 	}
-	return len(t.Connected) > 0
+	return false
 }
 
 // Info asks for the daemon's state.

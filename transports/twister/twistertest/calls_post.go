@@ -158,7 +158,7 @@ func (p *post) number(name string) int64 {
 
 func (d *Daemon) promoted() any {
 	return map[string]any{"sig_userpost": "", "userpost": map[string]any{
-		"height": d.height, "k": d.height, "msg": advertText, "n": "nobody", "time": d.net.now(),
+		"height": d.height, "k": d.height, "msg": d.net.opts.Promoted, "n": "nobody", "time": d.net.now(),
 	}}
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	// UserDataLimit is the size in bytes of user data from which on a start does not read it; 8,000,000 if zero.
 	UserDataLimit int
 
+	// Promoted is the text of the post that a daemon adds to an answer once in eight hours; the real one's if empty.
+	Promoted string
+
 	// Threads is how many connections a daemon serves at a time; ten if zero.
 	Threads int
 
@@ -61,6 +64,13 @@ func RealSpeed() Speed {
 	}
 }
 
+// WarmSpeed returns the measured figures of a network that runs: daemons that start, and that miss each other, are quick.
+func WarmSpeed() Speed {
+	s := RealSpeed()
+	s.WarmUp, s.DHTDead, s.Reconnect = 100*time.Millisecond, time.Second, time.Second
+	return s
+}
+
 func (o *Options) setDefaults() {
 	if o.User == "" && o.Password == "" {
 		o.User, o.Password = "user", "pwd"
@@ -70,6 +80,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.UserDataLimit == 0 {
 		o.UserDataLimit = maxUserData
+	}
+	if o.Promoted == "" {
+		o.Promoted = advertText
 	}
 	if o.Threads == 0 {
 		o.Threads = 10
