@@ -21,7 +21,7 @@ const plenty = 1_000_000
 // daemons were measured to; only daemons that start, and that miss each other, are quick.
 func SimulateTwister(users ...string) (*TwisterSimulation, error) {
 	speed := twistertest.RealSpeed()
-	speed.WarmUp, speed.DHTDead, speed.Reconnect = 100*time.Millisecond, time.Second, time.Second
+	speed.WarmUp, speed.DHTDead, speed.Reconnect = 0, time.Second, time.Second
 	network, err := twistertest.New(twistertest.Options{Speed: speed})
 	if err != nil {
 		return nil, err
