@@ -117,16 +117,6 @@ func Parse(name string, text []byte, types Types) (*File, error) {
 	return file, nil
 }
 
-// LoadNode reads no more of the file than the node's name and its data directory, whatever else is wrong with it: a new
-// node's identity is wanted before its file can be complete. The error is [Problems].
-func LoadNode(path string) (name, dataDir string, err error) {
-	file, err := LoadPart(path, Types{Broker: func() any { return new(struct{}) }}, "node", "data_dir")
-	if err != nil {
-		return "", "", err
-	}
-	return file.Node.Node, file.Node.DataDir, nil
-}
-
 // LoadPart is [Load] for whoever uses no more than the values of these keys of the top level: what is wrong with others is no
 // error. The error is [Problems].
 func LoadPart(path string, types Types, keys ...string) (*File, error) {

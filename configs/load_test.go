@@ -114,18 +114,18 @@ func TestMissingFileSaysHowToMakeOne(t *testing.T) {
 }
 
 // Is a node's identity to be had before its file is complete?
-func TestLoadNodeReadsNoMoreThanItNeeds(t *testing.T) {
+func TestNodeIsKnownBeforeItsFileIsComplete(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weft.yaml")
 	write := func(text string) { require.NoError(t, os.WriteFile(path, []byte(text), 0o600)) }
 
 	write("node: alice\nbroker: {password: '${WEFT_NOT_SET}'}\npeers: [{name: bob, key: 'ed25519:...'}]\ntransports: {hub: {type: nats}}\n")
-	name, dir, err := configs.LoadNode(path)
+	file, err := configs.LoadPart(path, types, "node", "data_dir")
 	require.NoError(t, err)
-	require.Equal(t, "alice", name)
-	require.Equal(t, filepath.Join(filepath.Dir(path), "alice"), dir)
+	require.Equal(t, "alice", file.Node.Node)
+	require.Equal(t, filepath.Join(filepath.Dir(path), "alice"), file.Node.DataDir)
 
 	write("node: No Name\n")
-	_, _, err = configs.LoadNode(path)
+	_, err = configs.LoadPart(path, types, "node", "data_dir")
 	require.ErrorContains(t, err, "weft.yaml:1: node: \"No Name\" is no name")
 }
 

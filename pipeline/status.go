@@ -18,16 +18,23 @@ type Status struct {
 	// FileProblem is why the changed configuration file was not taken up: the node runs with what it said before.
 	FileProblem string `json:"file_problem,omitempty"`
 
-	Broker     Report            `json:"broker"`
-	Transports map[string]Report `json:"transports"`
-	Peers      []PeerStatus      `json:"peers"`
-	Lanes      []LaneStatus      `json:"lanes"`
-	Outgoing   Outgoing          `json:"outgoing"`
-	Incoming   Incoming          `json:"incoming"`
+	Broker     Report                     `json:"broker"`
+	Transports map[string]TransportStatus `json:"transports"`
+	Peers      []PeerStatus               `json:"peers"`
+	Lanes      []LaneStatus               `json:"lanes"`
+	Outgoing   Outgoing                   `json:"outgoing"`
+	Incoming   Incoming                   `json:"incoming"`
 }
 
 // Report is a transport's or the broker's own account of itself.
 type Report = transports.Report
+
+// TransportStatus is a transport's account of itself.
+type TransportStatus struct {
+	Report
+	Mesh    *Mesh               `json:"mesh,omitempty"` // where nodes are connected straight to each other
+	Metrics []transports.Metric `json:"-"`              // its own figures
+}
 
 // PeerStatus is what is known of a peer over one transport.
 type PeerStatus struct {
@@ -77,7 +84,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Node: n.cfg.Node, Key: identity.FormatKey(n.id.Public()), Started: n.started,
 		Broker:     n.broker.Report(),
-		Transports: make(map[string]Report, len(n.transports)),
+		Transports: make(map[string]TransportStatus, len(n.transports)),
 		Outgoing:   Outgoing{Taken: n.out.taken.Load(), Unwanted: n.out.unwanted.Load(), DeadLetters: n.dead.count.Load()},
 		Incoming:   Incoming{Delivered: n.in.delivered.Load(), Bytes: n.in.bytes.Load(), Refused: n.in.refused.all()},
 	}
@@ -88,8 +95,9 @@ func (n *Node) Status() Status {
 	}
 	for name, t := range n.transports {
 		if r, ok := t.(transports.Reporter); ok {
-			s.Transports[name] = r.Report()
-			s.addProblem("transport "+name, s.Transports[name])
+			report := r.Report()
+			s.Transports[name] = TransportStatus{Report: report, Mesh: n.mesh(name), Metrics: metrics(t)}
+			s.addProblem("transport "+name, report)
 		}
 	}
 	for _, d := range n.boards {
@@ -106,7 +114,7 @@ func (n *Node) Status() Status {
 	for _, d := range n.deliveries {
 		l := d.status()
 		if r, ok := s.Transports[l.Transport]; ok && l.Depth > 0 && r.State != transports.Up {
-			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r)
+			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r.Report)
 		}
 		s.Lanes = append(s.Lanes, l)
 		if q := d.route.Queue; q.WhenFull == lanes.Block && l.Bytes >= q.Bytes*9/10 {

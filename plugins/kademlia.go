@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia"
 )
@@ -28,4 +29,27 @@ func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (transports.Trans
 func MeshID(key ed25519.PublicKey) (string, error) {
 	id, err := kademlia.PeerID(key)
 	return id.String(), err
+}
+
+// Mesh is a transport whose nodes connect to each other, with the addresses of this one to give away.
+type Mesh struct {
+	Transport string // its name in the configuration
+	Places    []kademlia.Place
+}
+
+// Meshes returns the file's meshes as the node with that key is reached on them, without starting anything.
+func Meshes(file *configs.File, key ed25519.PublicKey) ([]Mesh, error) {
+	var all []Mesh
+	for _, t := range file.Transports {
+		c, ok := t.Config.(*kademlia.Config)
+		if !ok {
+			continue
+		}
+		places, err := c.Places(key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, Mesh{t.Name, places})
+	}
+	return all, nil
 }

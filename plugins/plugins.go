@@ -11,6 +11,7 @@ import (
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/kademlia"
 	"github.com/weft-relay/weft/transports/nats"
 	"github.com/weft-relay/weft/transports/twister"
 )
@@ -140,6 +141,11 @@ func Warnings(file *configs.File) configs.Problems {
 			}
 			warn("transports."+t.Name+"."+key, "delivery is at most once: a message counts as delivered once the own daemon has taken it, and a crash of that can lose it; use format: weft with receipts: on where the peers run weft")
 		}
+		if c, ok := t.Config.(*kademlia.Config); ok {
+			for _, doubt := range c.Doubts() {
+				warn("transports."+t.Name, "%w", doubt)
+			}
+		}
 		if c, ok := t.Config.(*nats.Config); ok && configs.Exposed(c.Embedded.Listen) && c.User == "" && c.Token == "" {
 			warn("transports."+t.Name+".embedded.listen", "%s is reached from other machines, and the server asks nobody who they are: whoever connects sees who sends how much to whom, and can delete what waits; give token, or user and password", c.Embedded.Listen)
 		}
@@ -155,8 +161,13 @@ func sameAddress(file *configs.File) error {
 		all = append(all, listener{"broker.embedded.listen", b.Embedded.Listen})
 	}
 	for _, t := range file.Transports {
-		if c, ok := t.Config.(*nats.Config); ok {
+		switch c := t.Config.(type) {
+		case *nats.Config:
 			all = append(all, listener{"transports." + t.Name + ".embedded.listen", c.Embedded.Listen})
+		case *kademlia.Config:
+			for key, address := range c.Listeners() {
+				all = append(all, listener{"transports." + t.Name + "." + key, address})
+			}
 		}
 	}
 	all = append(all, listener{"admin.listen", file.Admin.Listen})

@@ -32,6 +32,7 @@ var fence = regexp.MustCompile("(?ms)^```ya?ml\n(.*?)^```")
 // Does every example of a configuration in the documentation load, and can everything in it be built?
 func TestExamplesInTheDocumentationAreValid(t *testing.T) {
 	t.Setenv("NATS_PASSWORD", "s3cret")
+	t.Setenv("MESH_KEY", strings.Repeat("0f", 32))
 	found := 0
 	for _, pattern := range []string{"../*.md", "../docs/*.md", "../*/README.md", "../*/*/README.md"} {
 		paths, err := filepath.Glob(pattern)
@@ -137,6 +138,31 @@ transports: {bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", us
 		var found []string
 		for _, w := range plugins.Warnings(file) {
 			require.ErrorContains(t, w, "at most once")
+			found = append(found, w.Key)
+		}
+		require.Equal(t, keys, found, config)
+	}
+}
+
+// Files that a mesh runs with, and that can hardly be meant.
+func TestMeshThatNobodyFindsIsWarnedOf(t *testing.T) {
+	const node = "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+	const quic = "/ip4/192.0.2.1/udp/4001/quic-v1/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+	secret := strings.Repeat("0f", 32)
+	for config, keys := range map[string][]string{
+		"":                                 nil,
+		", listen: [], bootstrap: " + node: nil,
+		", listen: []":                     {"transports.mesh.listen"},
+		", listen: [], relay: {serve: true}, bootstrap: " + node:                                  {"transports.mesh.relay.serve"},
+		", network_key: " + secret:                                                                nil,
+		", network_key: " + secret + ", bootstrap: [" + node + ", " + quic + "], relays: " + quic: {"transports.mesh.bootstrap[1]", "transports.mesh.relays[0]"},
+	} {
+		file, err := configs.Parse("weft.yaml", []byte("node: alice\ntransports: {mesh: {type: kademlia"+config+"}}\n"), plugins.Types())
+		require.NoError(t, err, config)
+		var found []string
+		for _, w := range plugins.Warnings(file) {
+			require.Equal(t, 2, w.Line)
+			require.NotContains(t, w.Text, secret)
 			found = append(found, w.Key)
 		}
 		require.Equal(t, keys, found, config)

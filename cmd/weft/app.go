@@ -40,14 +40,21 @@ func serveAdmin(lc fx.Lifecycle, file *configs.File, reloads *reloads, node *pip
 	if file.Admin.Listen == "" {
 		return
 	}
-	status := func() pipeline.Status {
-		s := node.Status()
-		s.FileProblem = reloads.problem()
-		return s
-	}
-	server := admin.New(file.Admin.Listen, status, log)
+	server := admin.New(file.Admin.Listen, reported{node, reloads}, log)
 	lc.Append(fx.Hook{
 		OnStart: server.Start,
 		OnStop:  func(context.Context) error { return server.Close() },
 	})
+}
+
+// reported is a node whose status says too whether its changed file was taken up.
+type reported struct {
+	*pipeline.Node
+	reloads *reloads
+}
+
+func (r reported) Status() pipeline.Status {
+	s := r.Node.Status()
+	s.FileProblem = r.reloads.problem()
+	return s
 }

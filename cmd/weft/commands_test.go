@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	weft "github.com/weft-relay/weft/cmd/weft"
@@ -99,6 +100,66 @@ func TestIDIsOneLineAndStays(t *testing.T) {
 	// What it prints is what a peer's file takes.
 	bob := write(t, "weft.yaml", "node: bob\npeers:\n  - "+first.out+"transports: {hub: {type: nats, url: nats://127.0.0.1:4222}}\n")
 	require.Equal(t, bob+": ok\n", run(t, "check", bob).out)
+}
+
+const otherNode = "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWPjceQrSwdWXPyLLeABRXmuqt69Rg3sBYbU1Nft9HyQ6X"
+
+// People paste all of what it prints into a file, with its lines or, in a shell, without. Is it the peer in any case, and are the
+// addresses in it?
+func TestIDOfAMeshMayBePastedWhole(t *testing.T) {
+	path := write(t, "weft.yaml", "node: alice\ntransports: {mesh: {type: kademlia, listen: [/ip4/192.168.1.2/tcp/4001], announce: [/dns4/alice.example/tcp/4002]}}\n")
+	got := run(t, "id", "-c", path)
+	require.Zero(t, got.status, got.err)
+	first, rest, _ := strings.Cut(got.out, "\n")
+	require.Regexp(t, `^\{name: alice, key: "ed25519:[A-Za-z0-9_-]{43}"\}$`, first)
+	require.Regexp(t, `^(# .*\n)+$`, rest)
+	require.Regexp(t, `\n# - /dns4/alice.example/tcp/4002/p2p/12D3\w+   # announced\n# - /ip4/192.168.1.2/tcp/4001/p2p/12D3\w+   # from the local network\n$`, got.out)
+	bare := run(t, "id", "--addresses", "-c", path)
+	require.Regexp(t, `^/dns4/\S+\n/ip4/\S+\n$`, bare.out)
+	for _, pasted := range []string{got.out, strings.Join(strings.Fields(got.out), " ") + "\n"} {
+		bob := write(t, "weft.yaml", "node: bob\ntransports: {mesh: {type: kademlia, bootstrap: ["+strings.Join(strings.Fields(bare.out), ", ")+"]}}\npeers:\n  - "+pasted)
+		require.Equal(t, result{0, bob + ": ok\n", ""}, run(t, "check", bob))
+	}
+}
+
+func TestIDSaysWhatIsMissingForOthersToReachTheNode(t *testing.T) {
+	for config, want := range map[string]string{
+		"listen: [/ip4/127.0.0.1/tcp/4001]":       "/ip4/127.0.0.1/tcp/4001/p2p/\\w+   # from this machine alone\n# From other networks: forward a port .*\n$",
+		"listen: [/ip4/127.0.0.1/tcp/0]":          "\n# No address over mesh is known before the node runs; `weft status` shows them then.\n$",
+		"listen: []":                              "\n# No address over mesh is known",
+		"listen: [nonsense, '${WEFT_NOT_SET}']":   "\n# No address over mesh is known",
+		"listen: [], relays: [" + otherNode + "]": "/p2p-circuit/p2p/\\w+   # over a relay\n$",
+	} {
+		path := write(t, "weft.yaml", "node: alice\ntransports: {mesh: {type: kademlia, "+config+"}}\n")
+		got := run(t, "id", "-c", path)
+		require.Zero(t, got.status, got.err)
+		require.Regexp(t, `^\{name: alice, key: "ed25519:\S+"\}\n# `, got.out)
+		require.Regexp(t, want, got.out)
+	}
+	path := write(t, "weft.yaml", "node: alice\n")
+	require.Equal(t, result{1, "", "weft: " + path + ": no address to give away; a transport of type kademlia that listens on a port has them\n"}, run(t, "id", "--addresses", "-c", path))
+}
+
+// Does a file for a mesh need nothing but what the other site sends, and what is wanted of it?
+func TestInitOfAMeshNeedsNoMoreThanThePeers(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "weft.yaml")
+	made := run(t, "init", "--mesh", "--node", "alice", dir)
+	require.Zero(t, made.status, made.err)
+	checked := run(t, "check", path)
+	require.Equal(t, path+": ok\n", checked.out)
+	require.Regexp(t, `^warning: .*: routes\[0\]: carries nothing: it goes to peers, and none is listed; list them in peers.*\n$`, checked.err)
+	id := run(t, "id", "-c", path)
+	require.Contains(t, id.out, "/tcp/4001/p2p/")
+	require.Contains(t, made.out, "\n\n"+id.out+"\n", "init shows what to send to the other site")
+
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	offered := regexp.MustCompile(`(?m)^( *)#(\S|  )`).ReplaceAllString(string(text), "$1$2")
+	offered = regexp.MustCompile(`(?m)^[a-z]+: [\[{][\]}]\n`).ReplaceAllString(offered, "")
+	require.Contains(t, offered, "\n    bootstrap: [/ip4/")
+	require.NoError(t, os.WriteFile(path, []byte(offered), 0o600))
+	require.Equal(t, result{0, path + ": ok\n", ""}, run(t, "check", path), "what it offers to uncomment is right too")
 }
 
 func TestIDRefusesAKeyThatOthersMayRead(t *testing.T) {
@@ -249,7 +310,11 @@ func TestMissingConfigurationSaysHowToMakeOne(t *testing.T) {
 
 // Does every command explain itself, and is each of its examples a command line that it takes?
 func TestHelpHasExamplesThatParse(t *testing.T) {
-	for _, cmd := range append(weft.NewRoot().Commands(), weft.NewRoot()) {
+	all := []*cobra.Command{weft.NewRoot()}
+	for i := 0; i < len(all); i++ {
+		all = append(all, all[i].Commands()...)
+	}
+	for _, cmd := range all {
 		require.NotEmpty(t, cmd.Short, cmd.Name())
 		if cmd.Name() == "version" {
 			continue

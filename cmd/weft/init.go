@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-relay/weft/configs"
-	"github.com/weft-relay/weft/pipeline/identity"
 )
 
 // starter is the file that init writes for the node NODE. A "#" with no space, or with two, after it comments out a key.
@@ -21,14 +21,30 @@ import (
 //go:embed init.yaml
 var starter string
 
+// meshed is what stands in it with --mesh, in the place of what is from networks up to asked.
+//
+//go:embed init_mesh.yaml
+var meshed string
+
+const (
+	networks = "# The networks between the nodes.\n"
+	asked    = "# Where this node answers about itself:"
+)
+
 func newInit(g *globals) *cobra.Command {
 	var node string
+	var mesh bool
 	cmd := &cobra.Command{
 		Use:   "init [DIR]",
 		Short: "Write a commented weft.yaml and an identity",
 		Long: `Init writes DIR/weft.yaml, with every part of it explained, and makes the node's identity beside it. DIR is the current
-folder unless given; -c names the file instead. It never overwrites a file.`,
-		Example: "  weft init\n  weft init --node alice ./alice\n  weft init --node bob -c sites/bob.yaml",
+folder unless given; -c names the file instead. It never overwrites a file.
+With --mesh the file is for sites that are joined with no server anywhere, and init prints what to send to the other site:
+one line for its peers, and the addresses of which it puts one into its bootstrap.`,
+		Example: `  weft init
+  weft init --mesh
+  weft init --mesh --node alice ./alice
+  weft init --node bob -c sites/bob.yaml`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return fmt.Errorf("extra argument %q; init takes one folder", args[1])
@@ -43,7 +59,13 @@ folder unless given; -c names the file instead. It never overwrites a file.`,
 				}
 				path = filepath.Join(args[0], "weft.yaml")
 			}
-			line, err := writeNode(path, node)
+			if err := writeNode(path, node, mesh); err != nil {
+				return err
+			}
+			if mesh {
+				return inviteToMesh(cmd.OutOrStdout(), path)
+			}
+			file, id, err := identify(path)
 			if err != nil {
 				return err
 			}
@@ -52,41 +74,59 @@ This node, for the peers of another: %[2]s
 Next: edit %[1]s, then
   weft check %[1]s
   weft run -c %[1]s
-`, path, line)
+`, path, peerLine(file.Node.Node, id))
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&node, "node", "", "the node's `name` (default the name of this machine)")
+	cmd.Flags().BoolVar(&mesh, "mesh", false, "for a mesh of the nodes themselves, with no server")
 	return cmd
 }
 
-// writeNode writes the file of a new node, makes its identity, and returns it as a peer.
-func writeNode(path, node string) (string, error) {
+// inviteToMesh prints what the owner of a new node sends to those of others, and does next.
+func inviteToMesh(out io.Writer, path string) error {
+	fmt.Fprintf(out, "wrote %s\nSend this to the other site, the first line for its peers, an address for its bootstrap:\n\n", path)
+	if err := printID(out, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, `
+Next: put what the other site sends you into peers of %[1]s, where it is not on your network an address of it into bootstrap too,
+and what you want from it into subscribe. Then
+  weft check %[1]s
+  weft run -c %[1]s
+`, path)
+	return nil
+}
+
+// writeNode writes the file of a new node.
+func writeNode(path, node string, mesh bool) error {
 	if node == "" {
 		node = hostName()
 	}
 	if err := configs.CheckNode(node); err != nil {
-		return "", usageError{err}
+		return usageError{err}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", fmt.Errorf("init: %w", err)
+		return fmt.Errorf("init: %w", err)
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("%s is there already; remove it first, or name another folder", path)
+		return fmt.Errorf("%s is there already; remove it first, or name another folder", path)
 	}
 	if err != nil {
-		return "", fmt.Errorf("init: %w", err)
+		return fmt.Errorf("init: %w", err)
 	}
-	_, err = file.WriteString(strings.ReplaceAll(starter, "NODE", node))
+	text := starter
+	if mesh {
+		before, rest, _ := strings.Cut(text, networks)
+		_, after, _ := strings.Cut(rest, asked)
+		text = before + meshed + asked + after
+	}
+	_, err = file.WriteString(strings.ReplaceAll(text, "NODE", node))
 	if err = errors.Join(err, file.Close()); err != nil {
-		return "", fmt.Errorf("init: %w", err)
+		return fmt.Errorf("init: %w", err)
 	}
-	id, err := identity.Load(filepath.Join(filepath.Dir(path), node))
-	if err != nil {
-		return "", err
-	}
-	return peerLine(node, id), nil
+	return nil
 }
 
 var notInNames = regexp.MustCompile(`[^a-z0-9_-]+`)

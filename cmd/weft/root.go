@@ -89,7 +89,7 @@ func newRoot() *cobra.Command {
 		Long: `Weft joins MQTT brokers into one distributed broker. Beside each site's broker runs one relay: it takes the messages
 that other sites have asked for out of its broker, carries them over the network of its owner's choice, and puts them
 into the other sites' brokers.`,
-		Example: `  weft init                    write weft.yaml and an identity
+		Example: `  weft init --mesh             write weft.yaml and an identity
   weft check weft.yaml         say what is wrong with it
   weft sub -t '#' -v           watch this node's broker`,
 		SilenceErrors: true,
@@ -103,7 +103,7 @@ into the other sites' brokers.`,
 	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")
 	flags.StringVar(&g.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	root.AddCommand(
-		newRun(g), newCheck(g), newDemo(), newInit(g), newID(g), newStatus(g), newMatch(), newPub(g), newSub(g), newVersion(),
+		newRun(g), newCheck(g), newDemo(), newInit(g), newID(g), newStatus(g), newPeers(g), newMatch(), newPub(g), newSub(g), newVersion(),
 	)
 	return root
 }
@@ -114,7 +114,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	what := cmd.Name() + " takes no argument"
-	if slices.Contains([]string{"run", "id", "status"}, cmd.Name()) {
+	if slices.Contains([]string{"run", "id", "status", "peers"}, cmd.Name()) {
 		what += "; -c names the file"
 	}
 	return fmt.Errorf("extra argument %q: %s", args[0], what)

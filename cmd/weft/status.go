@@ -1,34 +1,27 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
-	"github.com/weft-relay/weft/plugins"
 )
 
 func newStatus(g *globals) *cobra.Command {
 	var asJSON bool
-	var address string
+	var node adminFlags
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Ask a running node how it is",
-		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors.
+		Long: `Status asks the running node of the configuration file, at its admin address: broker, transports, peers, lanes and errors, and of a
+mesh at which addresses this node is reached and how it reaches each peer.
 It exits with status 1 when something needs a person: the node has a problem (/readyz says the same), its changed
 file was not taken up, what a peer has announced cannot be read, or a peer that has announced itself does not list
 this node. A peer that has never been heard of and a lane that was left behind are shown, and are no reason for status 1.
@@ -38,39 +31,23 @@ Of the file it needs admin.listen alone, whatever else is wrong there.`,
   weft status --address 127.0.0.1:9883`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if address == "" {
-				file, err := plugins.LoadPart(g.config, "admin")
-				if err != nil {
-					return err
-				}
-				if address = file.Admin.Listen; address == "" {
-					return fmt.Errorf("%s: no admin address; add admin: {listen: 127.0.0.1:9883} and start the node again", g.config)
-				}
-			}
-			if err := configs.CheckAddress(address); err != nil {
-				return usageError{fmt.Errorf("--address: %w", err)}
-			}
-			body, err := fetchStatus(cmd.Context(), address)
+			s, body, err := node.status(cmd.Context(), g)
 			if err != nil {
 				return err
-			}
-			var s pipeline.Status
-			if err := json.Unmarshal(body, &s); err != nil || s.Node == "" {
-				return notWeft(address)
 			}
 			if asJSON {
 				_, err = cmd.OutOrStdout().Write(body)
 			} else {
-				err = printStatus(cmd.OutOrStdout(), &s)
+				err = printStatus(cmd.OutOrStdout(), s)
 			}
-			if err == nil && needsPerson(&s) {
+			if err == nil && needsPerson(s) {
 				err = errQuiet
 			}
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the JSON of /api/v1/status")
-	cmd.Flags().StringVar(&address, "address", "", "admin `address` of the node, instead of the file's")
+	node.add(cmd)
 	return cmd
 }
 
@@ -80,48 +57,6 @@ func needsPerson(s *pipeline.Status) bool {
 
 // estranged reports whether the owners of the two nodes do not agree on their lists of peers.
 func estranged(p pipeline.PeerStatus) bool { return p.Problem != "" || p.Known && !p.ListsUs }
-
-// fetchTime bounds how long a node may take to answer.
-const fetchTime = 10 * time.Second
-
-func fetchStatus(ctx context.Context, address string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/status", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, plainFetch(ctx, address, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w (%s)", notWeft(address), resp.Status)
-	}
-	return io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-}
-
-// plainFetch says in plain words why a node's admin address gave no answer.
-func plainFetch(ctx context.Context, address string, err error) error {
-	var network *net.OpError
-	var name *net.DNSError
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nobody answers at %s: the node is not running, or has another admin address", address)
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("no answer from %s in %v: the node hangs or is stopped, or something between drops what is sent", address, fetchTime)
-	case errors.As(err, &name), errors.As(err, &network) && network.Op == "dial":
-		return fmt.Errorf("%s is out of reach: %w", address, errors.Unwrap(err)) // without the words of net/url
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	}
-	return notWeft(address)
-}
-
-func notWeft(address string) error {
-	return fmt.Errorf("what answers at %s is not weft's admin service; give the address of admin.listen", address)
-}
 
 func printStatus(out io.Writer, s *pipeline.Status) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
@@ -134,7 +69,8 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 	}
 	printReport(w, "broker", s.Broker)
 	for _, name := range slices.Sorted(maps.Keys(s.Transports)) {
-		printReport(w, "transport "+name, s.Transports[name])
+		printReport(w, "transport "+name, s.Transports[name].Report)
+		printMesh(w, s.Transports[name].Mesh)
 	}
 	for _, p := range s.Peers {
 		fmt.Fprintf(w, "peer %s\tover %s\t%s\n", p.Name, p.Transport, wishes(p))
@@ -158,6 +94,43 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 func printReport(w io.Writer, what string, r pipeline.Report) {
 	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s%s\n",
 		what, r.State, r.Since.Format(time.DateTime), r.Reconnects, posts(r), reasons(", dropped", r.Dropped), because(r.Detail))
+}
+
+// printMesh says where others reach this node, and how it reaches its peers.
+func printMesh(w io.Writer, m *pipeline.Mesh) {
+	if m == nil {
+		return
+	}
+	for _, address := range m.Addresses {
+		fmt.Fprintf(w, "\treached at\t%s\n", address)
+	}
+	fmt.Fprintf(w, "\tpublic\t%s\n", public(m))
+	for _, p := range m.Peers {
+		fmt.Fprintf(w, "\tto %s\t%s since %s", p.Peer, p.How, p.Since.Format(time.DateTime))
+		if p.Latency > 0 {
+			fmt.Fprintf(w, ", %s", latency(p.Latency))
+		}
+		fmt.Fprintln(w, because(p.Trouble))
+	}
+}
+
+func public(m *pipeline.Mesh) string {
+	switch m.Public {
+	case "yes":
+		return "yes, strangers reach this node"
+	case "no":
+		return "no, strangers do not reach this node"
+	default:
+		return "unknown, no stranger has tried to reach this node"
+	}
+}
+
+// latency leaves out the digits that say nothing.
+func latency(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return d.Round(10 * time.Microsecond).String()
+	}
+	return d.Round(time.Millisecond).String()
 }
 
 // posts says what a transport may still send, where that is counted.

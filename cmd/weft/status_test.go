@@ -32,7 +32,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	address := servedStatus(t, pipeline.Status{
 		Node: "alice", Started: time.Now(),
 		Broker:     pipeline.Report{State: transports.Up, Since: time.Now(), Dropped: map[string]uint64{"slow_client": 3, "echoes": 1}},
-		Transports: map[string]pipeline.Report{"hub": down},
+		Transports: map[string]pipeline.TransportStatus{"hub": {Report: down}},
 		Lanes: []pipeline.LaneStatus{
 			{Name: "lamps/bob", Transport: "hub", State: "moving", OnItsWay: time.Now().Add(-90 * time.Minute), Stats: lanes.Stats{Depth: 1}},
 			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},

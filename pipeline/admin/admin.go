@@ -22,11 +22,12 @@ import (
 
 // Server answers on one address:
 //
-//	/healthz         200 while the process works
-//	/readyz          200 when the broker and every transport are up, else 503 and why, a line each
-//	/metrics         Prometheus
-//	/api/v1/status   the JSON of pipeline.Status
-//	/debug/pprof/    profiles for `go tool pprof`
+//	/healthz                   200 while the process works
+//	/readyz                    200 when the broker and every transport are up, else 503 and why, a line each
+//	/metrics                   Prometheus
+//	/api/v1/status             the JSON of pipeline.Status
+//	/api/v1/peers/NAME/ping    the JSON of pipeline.Echo, over ?transport=NAME or any mesh; else of Failure, with 404 or 502
+//	/debug/pprof/              profiles for `go tool pprof`
 //
 // It has no authentication: listen on the loopback interface, or behind something that has.
 type Server struct {
@@ -37,17 +38,29 @@ type Server struct {
 	done   chan struct{}
 }
 
-// New makes a server for the address, HOST:PORT. The function status is called for each request but /healthz.
-func New(listen string, status func() pipeline.Status, log *slog.Logger) *Server {
+// Node is what the server answers about.
+type Node interface {
+	Status() pipeline.Status // asked for each request but /healthz and pings
+	Ping(ctx context.Context, peer, transport string) (pipeline.Echo, error)
+}
+
+// Failure is why there is no answer.
+type Failure struct {
+	Error string `json:"error"`
+}
+
+// New makes a server for the address, HOST:PORT.
+func New(listen string, node Node, log *slog.Logger) *Server {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(collector{node.Status}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, status()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { ready(w, node.Status()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, status()) })
+	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, node.Status()) })
+	mux.HandleFunc("GET /api/v1/peers/{name}/ping", func(w http.ResponseWriter, r *http.Request) { ping(w, r, node) })
 	return &Server{
 		listen: listen,
 		log:    log,
@@ -64,11 +77,34 @@ func ready(w http.ResponseWriter, s pipeline.Status) {
 	fmt.Fprintln(w, "ready")
 }
 
-func writeJSON(w http.ResponseWriter, s pipeline.Status) {
+// pingTime bounds how long an answer of a peer is waited for.
+const pingTime = 5 * time.Second
+
+func ping(w http.ResponseWriter, r *http.Request, node Node) {
+	ctx, cancel := context.WithTimeout(r.Context(), pingTime)
+	defer cancel()
+	echo, err := node.Ping(ctx, r.PathValue("name"), r.URL.Query().Get("transport"))
+	switch {
+	case err == nil:
+		writeJSON(w, echo)
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		err = fmt.Errorf("%s does not answer within %v", r.PathValue("name"), pingTime)
+	}
+	code := http.StatusBadGateway
+	if errors.Is(err, pipeline.ErrNoPeer) || errors.Is(err, pipeline.ErrNoMesh) {
+		code = http.StatusNotFound
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	writeJSON(w, Failure{err.Error()})
+}
+
+func writeJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(s) // the reader has gone away
+	_ = enc.Encode(v) // the reader has gone away
 }
 
 // Start listens and serves until Close.

@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"strings"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weft-relay/weft/pipeline"
@@ -66,8 +68,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	part("broker", s.Broker)
-	for name, r := range s.Transports {
-		part(name, r)
+	for name, t := range s.Transports {
+		part(name, t.Report)
+		for _, m := range t.Metrics {
+			collectOwn(ch, name, m)
+		}
 	}
 	count(taken, s.Outgoing.Taken)
 	ch <- gauge(storing, boolean(s.Outgoing.Unstored == ""))
@@ -79,6 +84,26 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for i := range s.Lanes {
 		collectLane(ch, count, &s.Lanes[i])
+	}
+}
+
+// collectOwn turns a figure that only some transports have into metrics, one for each value of its label.
+func collectOwn(ch chan<- prometheus.Metric, transport string, m transports.Metric) {
+	labels, kind := []string{"transport"}, prometheus.GaugeValue
+	if m.Label != "" {
+		labels = append(labels, m.Label)
+	}
+	if m.Counter {
+		kind = prometheus.CounterValue
+	}
+	d := desc("transport_"+m.Name, m.Help, labels...)
+	for of, v := range m.Of {
+		values := []string{transport, strings.ToValidUTF8(of, "?")}
+		metric, err := prometheus.NewConstMetric(d, kind, v, values[:len(labels)]...)
+		if err != nil {
+			metric = prometheus.NewInvalidMetric(d, err)
+		}
+		ch <- metric
 	}
 }
 

@@ -106,7 +106,7 @@ func (c *Config) Validate() error {
 		}
 	}
 	check("listen", c.Listen, c.checkListen)
-	check("announce", c.Announce, checkAddress)
+	check("announce", c.Announce, checkAnnounced)
 	check("bootstrap", c.Bootstrap, checkNode)
 	check("relays", c.Relays, checkNode)
 	if !validNetwork.MatchString(c.Network) {
@@ -133,9 +133,9 @@ const (
 )
 
 func (c *Config) checkListen(a string) error {
-	m, err := multiaddr.NewMultiaddr(a)
+	m, err := parse(a)
 	if err != nil {
-		return fmt.Errorf("%q is not a multiaddress (%w); write /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/4001/quic-v1", a, err)
+		return fmt.Errorf("%w; write /ip4/0.0.0.0/tcp/4001 or /ip4/0.0.0.0/udp/4001/quic-v1", err)
 	}
 	if _, id := peer.SplitAddr(m); id != "" {
 		return fmt.Errorf("%q names a node; an address to listen on ends before /p2p", a)
@@ -153,22 +153,41 @@ func (c *Config) checkListen(a string) error {
 	return nil
 }
 
-func checkAddress(a string) error {
-	if _, err := multiaddr.NewMultiaddr(a); err != nil {
-		return fmt.Errorf("%q is not a multiaddress (%w); write it as in /ip4/203.0.113.7/tcp/4001", a, err)
+func checkAnnounced(a string) error {
+	m, err := parse(a)
+	if err != nil {
+		return fmt.Errorf("%w; write it as in /ip4/203.0.113.7/tcp/4001", err)
+	}
+	if _, id := peer.SplitAddr(m); id != "" {
+		return fmt.Errorf("%q names a node; an address to announce ends before /p2p, and is this node's", a)
 	}
 	return nil
 }
 
 // checkNode judges the address of a node, which says whose key to expect there.
 func checkNode(a string) error {
-	if err := checkAddress(a); err != nil {
-		return err
+	if _, err := parse(a); err != nil {
+		return fmt.Errorf("%w; write it as in /ip4/203.0.113.7/tcp/4001/p2p/ID, as `weft id` prints it there", err)
 	}
-	if _, err := peer.AddrInfoFromString(a); err != nil {
+	info, err := peer.AddrInfoFromString(a)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%q does not end in /p2p/ID; paste the whole address that `weft id` prints there", a)
+	case len(info.Addrs) == 0:
+		return fmt.Errorf("%q says who, and not where; paste the whole address that `weft id` prints there", a)
 	}
 	return nil
+}
+
+// parse reads a multiaddress. Its error says in one clause what is wrong.
+func parse(a string) (multiaddr.Multiaddr, error) {
+	m, err := multiaddr.NewMultiaddr(a)
+	if err == nil {
+		return m, nil
+	}
+	_, why, _ := strings.Cut(err.Error(), fmt.Sprintf("%q: ", a))
+	why, _, _ = strings.Cut(why, ": failed to parse")
+	return nil, fmt.Errorf("%q is not a multiaddress (%s)", a, why)
 }
 
 // onlyLoopback reports whether no other machine can reach what is listened on.
