@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
+	"os"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -11,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/gologshim"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
@@ -47,6 +50,9 @@ func newHost(c *Config, key ed25519.PrivateKey, traffic metrics.Reporter) (host.
 	resources, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits(len(c.Peers))))
 	if err != nil {
 		return nil, err
+	}
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" { // else libp2p writes to standard error, some of it whenever a stranger wants
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(private),
