@@ -184,10 +184,10 @@ func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, stopDemo(sites)) }()
 	for _, s := range sites {
-		switch err := s.start(ctx); {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil
-		case err != nil:
+		}
+		if err := s.start(context.WithoutCancel(ctx)); err != nil {
 			return fmt.Errorf("site %s: %w", s.name, err)
 		}
 	}
@@ -251,6 +251,7 @@ func (s *demoSite) build(dir string, sites []*demoSite) error {
 
 func (s *demoSite) url() string { return "mqtt://" + s.broker }
 
+// start starts the node and the clients. A ctx that ends meanwhile leaves hooks running, for which fx does not wait.
 func (s *demoSite) start(ctx context.Context) error {
 	if err := s.app.Start(ctx); err != nil {
 		return err
