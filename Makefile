@@ -1,6 +1,6 @@
 # Weft. Quick start:
 #
-#   make demo     shows two sites talking, with nothing installed
+#   make demo     shows three sites talking, with nothing installed
 #   make build    builds bin/weft
 #   make test     runs all tests under the race detector, after installing what they need (mosquitto)
 #   make check    what a change must pass: vet, lint (formatting included), build, tests

@@ -25,6 +25,12 @@ func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (transports.Trans
 	return t, nil
 }
 
+// MeshID returns the name that the owner of the key has in a mesh: the ID in "/p2p/ID", which ends its addresses.
+func MeshID(key ed25519.PublicKey) (string, error) {
+	id, err := kademlia.PeerID(key)
+	return id.String(), err
+}
+
 // Mesh is a transport whose nodes connect to each other, with the addresses of this one to give away.
 type Mesh struct {
 	Transport string // its name in the configuration

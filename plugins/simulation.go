@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/weft-relay/weft/transports/twister/twistertest"
 )

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -28,13 +29,15 @@ func newDemo() *cobra.Command {
 	var over string
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show two sites talking, on this machine and with nothing installed",
-		Long: `Demo runs two sites in one process: alice and bob, each with a built-in broker and a relay, joined by a NATS server
-embedded in alice's, or with --over twister by a simulated Twister network. Sensors publish at both; you see what crosses
-and the lanes it crosses in, and get three commands to try from other terminals. It uses free ports of the loopback
-interface and a temporary folder, and leaves nothing behind.`,
+		Short: "Show three sites talking, on this machine and with nothing installed",
+		Long: `Demo runs three sites in one process: alice, bob and carol, each with a built-in broker and a relay. The relays are a mesh of
+their own, with no server: bob's and carol's are told where alice's is, and find each other. With --over nats a NATS server
+embedded in alice's joins them, with --over twister a simulated Twister network. Sensors publish at all three; you see what
+crosses and the lanes it crosses in, and get commands to try from other terminals. It uses free ports of the loopback interface
+and a temporary folder, needs no other network, and leaves nothing behind.`,
 		Example: `  weft demo                  until Ctrl-C
   weft demo --duration 10s   for ten seconds
+  weft demo --over nats      over a NATS server inside one of the relays
   weft demo --over twister   over a simulated Twister network, with daemons as slow as real ones`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,16 +50,19 @@ interface and a temporary folder, and leaves nothing behind.`,
 			return runDemo(ctx, over, cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&over, "over", "nats", "`network` between the sites: nats or twister")
+	cmd.Flags().StringVar(&over, "over", "mesh", "`network` between the sites: mesh, nats or twister")
 	cmd.Flags().DurationVar(&duration, "duration", 0, "stop after this time, such as 30s; 0 runs until Ctrl-C")
 	return cmd
 }
 
-// demoSite is one of the two sites.
+// demoSite is one of the sites.
 type demoSite struct {
 	name   string
-	broker string // URL of its broker
+	wants  []string // filters
+	key    ed25519.PublicKey
+	broker string // address of its broker
 	admin  string // address of its admin service
+	hub    string // the transport, as in its file
 	app    *fx.App
 	node   *pipeline.Node
 	client *plugins.Client // of its sensors
@@ -67,74 +73,125 @@ type demoSite struct {
 // demoConfig is the file of a site. What a reader of the demo's code should notice: this is all there is.
 var demoConfig = tmpl.Must(tmpl.New("").Parse(`node: {{.Name}}
 broker: {embedded: {listen: "{{.Broker}}"}}
-peers:
-  - {name: {{.Peer}}, key: "{{.PeerKey}}"}
-subscribe: {{.Subscribe}}
+peers:{{range .Peers}}
+  - {{.}}{{end}}
+subscribe:{{range .Wants}}
+  - "{{.}}"{{end}}
 transports:
   hub: {{.Hub}}
 routes:
-  - {name: readings, match: ["sensors/#", "doors/#", "fridges/#", "hello/#"], to: hub, qos: 2}
+  - {name: readings, match: ["sensors/#", "doors/#", "fridges/#", "meters/#", "hello/#"], to: hub, qos: 2}
   - {name: alarms, match: ["alarms/#"], to: hub, mode: broadcast}
 admin: {listen: "{{.Admin}}"}
 `))
 
-// demoNetwork is what joins the sites.
-type demoNetwork struct {
-	title string
-	hubs  [2]string // the transport of each site, as in its file
-	close func()
+// newDemoSites makes the sites' identities, and finds room for them.
+func newDemoSites(dir string) ([]*demoSite, error) {
+	sites := []*demoSite{
+		{name: "alice", wants: []string{"fridges/#", "meters/#", "alarms/#", "hello/#"}},
+		{name: "bob", wants: []string{"sensors/#", "doors/#", "meters/#", "alarms/#", "hello/#"}},
+		{name: "carol", wants: []string{"doors/#", "alarms/#", "hello/#"}},
+	}
+	for _, s := range sites {
+		id, err := identity.Load(filepath.Join(dir, s.name))
+		if err != nil {
+			return nil, err
+		}
+		s.key = id.Public()
+		if s.broker, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		if s.admin, err = freeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	return sites, nil
 }
 
-// newDemoNetwork readies the network of that name.
-func newDemoNetwork(over string) (demoNetwork, error) {
+// joinDemo readies the network of that name, and returns what it is and what ends it.
+func joinDemo(over string, sites []*demoSite) (title string, end func(), err error) {
 	switch over {
+	case "mesh":
+		return "a mesh of their relays, with no server", func() {}, joinMesh(sites)
 	case "nats":
 		address, err := freeAddress()
-		return demoNetwork{
-			title: "a NATS server embedded in alice's node",
-			hubs: [2]string{
-				`{type: nats, limits: {bytes: 64MiB}, embedded: {listen: "` + address + `"}}`,
-				`{type: nats, limits: {bytes: 64MiB}, url: "nats://` + address + `"}`,
-			},
-			close: func() {},
-		}, err
+		for i, s := range sites {
+			s.hub = fmt.Sprintf("{type: nats, url: %q}", "nats://"+address)
+			if i == 0 {
+				s.hub = fmt.Sprintf("{type: nats, limits: {bytes: 64MiB}, embedded: {listen: %q}}", address)
+			}
+		}
+		return "a NATS server embedded in alice's relay", func() {}, err
 	case "twister":
-		simulation, err := plugins.SimulateTwister("alice", "bob")
+		var users []string
+		for _, s := range sites {
+			users = append(users, s.name)
+		}
+		simulation, err := plugins.SimulateTwister(users...)
 		if err != nil {
-			return demoNetwork{}, err
+			return "", nil, err
 		}
-		n := demoNetwork{title: "a SIMULATED Twister network (daemons inside this process, none of the real ones)", close: simulation.Close}
-		for i, user := range []string{"alice", "bob"} {
-			n.hubs[i] = fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 300ms}", simulation.URL(user), user)
+		for _, s := range sites {
+			s.hub = fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 300ms, resend_after: 2s}", simulation.URL(s.name), s.name)
 		}
-		return n, nil
+		return "a SIMULATED Twister network (daemons inside this process, none of the real ones)", simulation.Close, nil
 	}
-	return demoNetwork{}, usageError{fmt.Errorf("--over: %q is neither nats nor twister", over)}
+	return "", nil, usageError{fmt.Errorf("--over: %q is none of mesh, nats and twister", over)}
+}
+
+// joinMesh tells the others where the first site is, as their owners would. They find each other by themselves.
+func joinMesh(sites []*demoSite) error {
+	first := ""
+	for _, s := range sites {
+		address, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		_, port, _ := strings.Cut(address, ":")
+		listen := "/ip4/127.0.0.1/tcp/" + port
+		s.hub = fmt.Sprintf("{type: kademlia, listen: [%s], mdns: false, bootstrap: [%s]}", listen, first)
+		if first == "" {
+			id, err := plugins.MeshID(s.key)
+			if err != nil {
+				return err
+			}
+			first = listen + "/p2p/" + id
+		}
+	}
+	return nil
 }
 
 func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
-	network, err := newDemoNetwork(over)
-	if err != nil {
-		return err
-	}
-	defer network.close()
 	dir, err := os.MkdirTemp("", "weft-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Fprintf(out, "Starting two sites, alice and bob, with built-in brokers and %s.\n", network.title)
-	sites, err := newDemoSites(dir, network.hubs)
+	sites, err := newDemoSites(dir)
 	if err != nil {
 		return err
 	}
+	title, end, err := joinDemo(over, sites)
+	if err != nil {
+		return err
+	}
+	defer end()
+	fmt.Fprintf(out, "Starting three sites, alice, bob and carol, with built-in brokers, joined by %s.\n", title)
 	for _, s := range sites {
-		if err := s.start(ctx); err != nil {
-			return errors.Join(err, stopDemo(sites))
+		if err := s.build(dir, sites); err != nil {
+			return fmt.Errorf("site %s: %w", s.name, err)
 		}
 	}
 	defer func() { err = errors.Join(err, stopDemo(sites)) }()
-	fmt.Fprintln(out, "Waiting until each knows what the other one wants.")
+	for _, s := range sites {
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err := s.start(context.WithoutCancel(ctx)); err != nil {
+			return fmt.Errorf("site %s: %w", s.name, err)
+		}
+	}
+	fmt.Fprintln(out, "Waiting until each knows what the others want.")
 	if !awaitPeers(ctx, sites) {
 		fmt.Fprintln(out, "Stopping before they do.")
 		return nil
@@ -150,41 +207,6 @@ func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
 	return nil
 }
 
-// newDemoSites writes both configurations and builds the nodes.
-func newDemoSites(dir string, hubs [2]string) ([]*demoSite, error) {
-	var ports [4]string // two brokers and two admin services
-	for i := range ports {
-		port, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		ports[i] = port
-	}
-	wants := []string{`["fridges/#", "alarms/#", "hello/#"]`, `["sensors/#", "doors/#", "alarms/#", "hello/#"]`}
-	sites := []*demoSite{{name: "alice"}, {name: "bob"}}
-	var keys [2]string
-	for i, s := range sites {
-		id, err := identity.Load(filepath.Join(dir, s.name))
-		if err != nil {
-			return nil, err
-		}
-		keys[i] = identity.FormatKey(id.Public())
-	}
-	for i, s := range sites {
-		var text strings.Builder
-		err := demoConfig.Execute(&text, map[string]string{
-			"Name": s.name, "Broker": ports[i], "Admin": ports[2+i], "Peer": sites[1-i].name, "PeerKey": keys[1-i], "Subscribe": wants[i], "Hub": hubs[i],
-		})
-		if err != nil {
-			return nil, err
-		}
-		if err := s.build(filepath.Join(dir, s.name+".yaml"), text.String(), "mqtt://"+ports[i], ports[2+i]); err != nil {
-			return nil, err
-		}
-	}
-	return sites, nil
-}
-
 // freeAddress returns a loopback address with a port that is free now.
 func freeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -194,8 +216,23 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-func (s *demoSite) build(path, config, broker, admin string) error {
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+// build writes the site's file and builds its node.
+func (s *demoSite) build(dir string, sites []*demoSite) error {
+	var peers []string
+	for _, other := range sites {
+		if other != s {
+			peers = append(peers, peerEntry(other.name, identity.FormatKey(other.key)))
+		}
+	}
+	var text strings.Builder
+	err := demoConfig.Execute(&text, map[string]any{
+		"Name": s.name, "Broker": s.broker, "Admin": s.admin, "Peers": peers, "Wants": s.wants, "Hub": s.hub,
+	})
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, s.name+".yaml")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		return err
 	}
 	file, err := plugins.Load(path)
@@ -203,26 +240,28 @@ func (s *demoSite) build(path, config, broker, admin string) error {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler) // the view shows what there is to know
-	s.broker, s.admin = broker, admin
 	s.app = newApp(file, new(reloads), log, fx.Populate(&s.node))
 	if err := s.app.Err(); err != nil {
-		return fmt.Errorf("site %s: %w", s.name, err)
-	}
-	if s.client, err = plugins.NewClient(broker, log); err != nil {
 		return err
 	}
-	s.eye, err = plugins.NewClient(broker, log)
+	if s.client, err = plugins.NewClient(s.url(), log); err != nil {
+		return err
+	}
+	s.eye, err = plugins.NewClient(s.url(), log)
 	return err
 }
 
+func (s *demoSite) url() string { return "mqtt://" + s.broker }
+
+// start starts the node and the clients. A ctx that ends meanwhile leaves hooks running, for which fx does not wait.
 func (s *demoSite) start(ctx context.Context) error {
 	if err := s.app.Start(ctx); err != nil {
-		return fmt.Errorf("site %s: %w", s.name, err)
+		return err
 	}
 	return errors.Join(s.client.Start(ctx), s.eye.Start(ctx))
 }
 
-// stopDemo stops the sites in the reverse order: alice's node holds the network.
+// stopDemo stops the sites in the reverse order: alice's node may hold the network.
 func stopDemo(sites []*demoSite) error {
 	var errs []error
 	for _, s := range slices.Backward(sites) {
@@ -233,7 +272,7 @@ func stopDemo(sites []*demoSite) error {
 	return errors.Join(errs...)
 }
 
-// awaitPeers waits until each site knows what the other one wants, and reports whether ctx is still alive.
+// awaitPeers waits until each site knows what the others want, and reports whether ctx is still alive.
 func awaitPeers(ctx context.Context, sites []*demoSite) bool {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -246,7 +285,7 @@ func awaitPeers(ctx context.Context, sites []*demoSite) bool {
 				}
 			}
 		}
-		if known == len(sites) {
+		if known == len(sites)*(len(sites)-1) {
 			return true
 		}
 		select {
@@ -257,9 +296,9 @@ func awaitPeers(ctx context.Context, sites []*demoSite) bool {
 	}
 }
 
-// sensors publishes at both sites until ctx ends.
+// sensors publishes at the sites until ctx ends.
 func sensors(ctx context.Context, sites []*demoSite) {
-	alice, bob := sites[0].client, sites[1].client
+	alice, bob, carol := sites[0].client, sites[1].client, sites[2].client
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -270,6 +309,7 @@ func sensors(ctx context.Context, sites []*demoSite) {
 		}
 		at(1, alice, plugins.Message{Topic: "sensors/kitchen", QoS: 1, Payload: fmt.Appendf(nil, `{"temperature":%.1f}`, 20+float64(n%50)/10)})
 		at(5, bob, plugins.Message{Topic: "fridges/1", Payload: fmt.Appendf(nil, `{"temperature":%.1f}`, 4+float64(n%20)/10)})
+		at(10, carol, plugins.Message{Topic: "meters/hall", QoS: 1, Payload: fmt.Appendf(nil, `{"watts":%d}`, 200+n%70)})
 		at(20, alice, plugins.Message{Topic: "doors/front", QoS: 2, Retain: true, Payload: []byte([]string{"open", "closed"}[n/20%2])})
 		at(50, bob, plugins.Message{Topic: "alarms/test", QoS: 1, Payload: fmt.Appendf(nil, "drill %d", n/50)})
 		select {

@@ -16,11 +16,12 @@ import (
 	"github.com/weft-relay/weft/plugins"
 )
 
-// recent keeps the last message of each topic, the newest last, and counts all.
+// recent keeps the last message of each of the newest topics, in the order in which they were new, and counts all.
 type recent struct {
-	mu    sync.Mutex
-	count uint64
-	last  []plugins.Message
+	mu     sync.Mutex
+	count  uint64
+	newest plugins.Message
+	last   []plugins.Message
 }
 
 const (
@@ -32,6 +33,7 @@ func (r *recent) add(m plugins.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.count++
+	r.newest = m
 	for i := range r.last {
 		if r.last[i].Topic == m.Topic {
 			r.last[i] = m
@@ -43,10 +45,10 @@ func (r *recent) add(m plugins.Message) {
 	}
 }
 
-func (r *recent) snapshot() (uint64, []plugins.Message) {
+func (r *recent) snapshot() (count uint64, newest plugins.Message, last []plugins.Message) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.count, append([]plugins.Message(nil), r.last...)
+	return r.count, r.newest, append(last, r.last...)
 }
 
 // view shows the sites once a second: on a terminal in place, below the invitation, elsewhere and on a terminal without room
@@ -124,15 +126,17 @@ func (v view) invitation() string {
 	if err != nil {
 		weft = "weft"
 	}
-	alice, bob := v.sites[0], v.sites[1]
-	return fmt.Sprintf(`Two sites are running; Ctrl-C stops them. In another terminal watch bob's broker,
+	alice, bob, carol := v.sites[0], v.sites[1], v.sites[2]
+	return fmt.Sprintf(`Three sites are running; Ctrl-C stops them. In another terminal watch bob's broker,
   %[1]s sub --url %[3]s -t 'hello/#' -v
 in a third one publish at alice's and see it arrive,
   %[1]s pub --url %[2]s -t hello/bob -m 'hello from alice'
+ask carol's for the door at alice's, a retained value that whoever comes gets at once,
+  %[1]s sub --url %[4]s -t 'doors/#' -v -C 1
 and see how alice's node is:
-  %[1]s status --address %[4]s
+  %[1]s status --address %[5]s
 
-`, weft, alice.broker, bob.broker, alice.admin)
+`, weft, alice.url(), bob.url(), carol.url(), alice.admin)
 }
 
 // page is the whole view in lines that fit the terminal, or nil if it has no room for them. It puts into before how many
@@ -145,7 +149,7 @@ func (v view) page(before []uint64, s size) []string {
 	used := 0
 	counts := make([]uint64, len(v.sites))
 	for i, site := range v.sites {
-		counts[i], _ = site.seen.snapshot()
+		counts[i], _, _ = site.seen.snapshot()
 		heads = append(heads, site.head(counts[i]-before[i], counts[i]))
 		used += len(heads[i]) + 1
 	}
@@ -160,7 +164,7 @@ func (v view) page(before []uint64, s size) []string {
 	var lines []string
 	for i, site := range v.sites {
 		lines = append(lines, heads[i]...)
-		_, last := site.seen.snapshot()
+		_, _, last := site.seen.snapshot()
 		for _, m := range last[max(0, len(last)-room/len(v.sites)):] {
 			lines = append(lines, fmt.Sprintf("  %-18s %s", m.Topic, m.Payload))
 		}
@@ -177,6 +181,9 @@ func (s *demoSite) head(rate, count uint64) []string {
 	status := s.node.Status()
 	lines := []string{fmt.Sprintf("%-6s %4d messages/s at the broker, %d in all, %d from peers", s.name, rate, count, status.Incoming.Delivered)}
 	for _, l := range status.Lanes {
+		if l.Depth == 0 && l.Delivered == 0 {
+			continue // nothing has gone there yet
+		}
 		lines = append(lines, fmt.Sprintf("  lane %-16s %-8s queued %-5d sent %-7d in %d frames", l.Name, l.State, l.Depth, l.Delivered, l.Frames))
 	}
 	return lines
@@ -186,12 +193,11 @@ func (s *demoSite) head(rate, count uint64) []string {
 func (v view) line(before []uint64) string {
 	var parts []string
 	for i, s := range v.sites {
-		count, last := s.seen.snapshot()
+		count, newest, _ := s.seen.snapshot()
 		part := fmt.Sprintf("%s: %d/s, %d from peers", s.name, count-before[i], s.node.Status().Incoming.Delivered)
 		before[i] = count
-		if len(last) > 0 {
-			m := last[len(last)-1]
-			part += fmt.Sprintf(", last %s %s", m.Topic, m.Payload)
+		if count > 0 {
+			part += fmt.Sprintf(", last %s %s", newest.Topic, newest.Payload)
 		}
 		parts = append(parts, part)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -13,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/metrics"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -40,6 +42,9 @@ func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, traffic metrics
 	private, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
+	}
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" { // else libp2p writes to standard error, some of it whenever a stranger wants
+		gologshim.SetDefaultHandler(slog.DiscardHandler)
 	}
 	options := []libp2p.Option{
 		libp2p.Identity(private),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 )
 
@@ -149,6 +150,9 @@ func (p *neighbour) label() string {
 func (t *Transport) dial(p *neighbour) error {
 	ctx, cancel := context.WithTimeout(limited(t.ctx), dialTimeout)
 	defer cancel()
+	if s, ok := t.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(p.id) // keep waits by itself, and wants the reason and not that there was one before
+	}
 	known := append(t.book.addrs(p.id), p.fixed...)
 	known = append(known, t.host.Peerstore().Addrs(p.id)...)
 	err := errors.New("no address is known")
@@ -158,7 +162,7 @@ func (t *Transport) dial(p *neighbour) error {
 		}
 	}
 	if t.dht.RoutingTable().Size() == 0 {
-		return fmt.Errorf("%w, and no node is connected that could know one", plainDial(err))
+		return fmt.Errorf("%w%s", plainDial(err), t.whyAlone(p))
 	}
 	ctx, cancelFind := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
 	defer cancelFind()
@@ -167,10 +171,28 @@ func (t *Transport) dial(p *neighbour) error {
 	if findErr != nil {
 		return fmt.Errorf("%w; the directory: %w", plainDial(err), findErr)
 	}
-	if err := t.host.Connect(ctx, found); err != nil {
-		return plainDial(err)
+	if foundErr := t.host.Connect(ctx, found); foundErr != nil {
+		return fmt.Errorf("%w; where the directory has it: %w", plainDial(err), plainDial(foundErr))
 	}
 	return nil
+}
+
+// whyAlone says of a peer that nobody could be asked where else it is, and of the first node to enter the mesh by why it could not be.
+func (t *Transport) whyAlone(p *neighbour) string {
+	if p.name == "" {
+		return ""
+	}
+	text := ", and no node is connected that could know one"
+	if len(t.entries) == 0 {
+		return text
+	}
+	entry := t.entries[0]
+	entry.mu.Lock()
+	defer entry.mu.Unlock()
+	if entry.trouble != nil {
+		text += fmt.Sprintf("; %s: %v", entry.label(), entry.trouble)
+	}
+	return text
 }
 
 // limited allows streams over relays, which libp2p counts as second-rate.

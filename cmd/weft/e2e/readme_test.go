@@ -14,12 +14,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// joinBlocks are the shell commands of the README's walk through two Mosquittos, in order.
+// joinBlocks are the shell commands of the README's walk through two sites with no server, in order.
 var joinBlocks = regexp.MustCompile("(?s)```sh join\n(.*?)```")
 
 // The walk in the README is run as it is written. Only its port numbers are exchanged for free ones, and the binary is the one
 // under test instead of one built anew.
-func TestReadmeJoinsTwoMosquittos(t *testing.T) {
+func TestReadmeJoinsTwoSitesWithNoServer(t *testing.T) {
 	text, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
 	var script strings.Builder
@@ -27,7 +27,7 @@ func TestReadmeJoinsTwoMosquittos(t *testing.T) {
 		script.WriteString(block[1])
 	}
 	walk := strings.Replace(script.String(), "make build\n", "", 1)
-	for _, port := range []string{"21883", "22883", "24222", "29883", "29884"} {
+	for _, port := range []string{"21883", "22883", "24001", "24002", "29883", "29884"} {
 		require.Contains(t, walk, port)
 		walk = strings.ReplaceAll(walk, port, strings.TrimPrefix(freeAddr(t), "127.0.0.1:"))
 	}
@@ -54,14 +54,17 @@ func TestReadmeJoinsTwoMosquittos(t *testing.T) {
 	}
 	printed, err := os.ReadFile(out)
 	require.NoError(t, err)
-	for _, want := range []string{"alice.yaml: ok", "bob.yaml: ok", "doors/1 open", "doors/1 closed", "lane doors/bob", "wants doors/#"} {
+	for _, want := range []string{
+		"alice/weft.yaml: ok", "bob/weft.yaml: ok", "doors/1 open", "doors/1 closed", "alarms/1 fire", "lane doors/bob", "wants alarms/#, doors/#", "direct TCP",
+	} {
 		require.Contains(t, string(printed), want)
 	}
+	require.NotContains(t, string(printed), "warning")
 }
 
-// The two machines of the README are two folders here, and scp is cp. Do the nodes find each other over TLS, with the token and
-// without a warning?
-func TestReadmeJoinsTwoMachines(t *testing.T) {
+// The two machines that the README joins over NATS are two folders here, and scp is cp. Do the nodes find each other over TLS, with the
+// token and without a warning?
+func TestReadmeJoinsTwoMachinesOverNATS(t *testing.T) {
 	text, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
 	hub, dir := strings.TrimPrefix(freeAddr(t), "127.0.0.1:"), t.TempDir()

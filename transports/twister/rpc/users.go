@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"math"
 )
 
 // Info is what getinfo tells of the daemon's state.
