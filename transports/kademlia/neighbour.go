@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 )
 
@@ -149,6 +150,9 @@ func (p *neighbour) label() string {
 func (t *Transport) dial(p *neighbour) error {
 	ctx, cancel := context.WithTimeout(limited(t.ctx), dialTimeout)
 	defer cancel()
+	if s, ok := t.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(p.id) // which keeps from addresses that have failed for minutes: keep waits itself
+	}
 	known := append(t.book.addrs(p.id), p.fixed...)
 	known = append(known, t.host.Peerstore().Addrs(p.id)...)
 	err := errors.New("no address is known")
