@@ -107,8 +107,8 @@ func (c *Config) Validate() error {
 	}
 	check("listen", c.Listen, c.checkListen)
 	check("announce", c.Announce, checkAddress)
-	check("bootstrap", c.Bootstrap, checkNode)
-	check("relays", c.Relays, checkNode)
+	check("bootstrap", c.Bootstrap, c.checkNode)
+	check("relays", c.Relays, c.checkNode)
 	if !validNetwork.MatchString(c.Network) {
 		errs = append(errs, fmt.Errorf("network: %q is not a name; use 1 to 32 of a-z, 0-9, _ and -", c.Network))
 	}
@@ -144,9 +144,31 @@ func (c *Config) checkListen(a string) error {
 	if err != nil {
 		return fmt.Errorf("%q has no IP address; listen on /ip4/... or /ip6/...", a)
 	}
-	if _, err := m.ValueForProtocol(multiaddr.P_TCP); err != nil && !isQUIC(a) {
-		return fmt.Errorf("%q is neither TCP nor QUIC; write /ip4/%s/tcp/4001 or /ip4/%[2]s/udp/4001/quic-v1", a, ip)
+	family := "ip4"
+	if ip.To4() == nil {
+		family = "ip6"
 	}
+	switch protocols(m) {
+	case "tcp", "udp/quic-v1":
+		return c.checkTCP(a)
+	}
+	return fmt.Errorf("%q is neither TCP nor QUIC; write /%s/%s/tcp/4001 or /%[2]s/%[3]s/udp/4001/quic-v1", a, family, ip)
+}
+
+// protocols returns the names of what an address says after the IP address.
+func protocols(m multiaddr.Multiaddr) string {
+	var names []string
+	for _, part := range m {
+		switch part.Protocol().Code {
+		case multiaddr.P_IP4, multiaddr.P_IP6, multiaddr.P_IP6ZONE:
+		default:
+			names = append(names, part.Protocol().Name)
+		}
+	}
+	return strings.Join(names, "/")
+}
+
+func (c *Config) checkTCP(a string) error {
 	if isQUIC(a) && c.NetworkKey != "" {
 		return fmt.Errorf("%q is QUIC, and network_key works over TCP alone; take it out, or do without network_key", a)
 	}
@@ -161,14 +183,18 @@ func checkAddress(a string) error {
 }
 
 // checkNode judges the address of a node, which says whose key to expect there.
-func checkNode(a string) error {
+func (c *Config) checkNode(a string) error {
 	if err := checkAddress(a); err != nil {
 		return err
 	}
-	if _, err := peer.AddrInfoFromString(a); err != nil {
+	info, err := peer.AddrInfoFromString(a)
+	if err != nil {
 		return fmt.Errorf("%q does not end in /p2p/ID; paste the whole address that `weft id` prints there", a)
 	}
-	return nil
+	if len(info.Addrs) == 0 {
+		return fmt.Errorf("%q says who, and not where; paste the whole address that `weft id` prints there", a)
+	}
+	return c.checkTCP(a)
 }
 
 // onlyLoopback reports whether no other machine can reach what is listened on.
