@@ -144,9 +144,31 @@ func (c *Config) checkListen(a string) error {
 	if err != nil {
 		return fmt.Errorf("%q has no IP address; listen on one of this machine, such as /ip4/0.0.0.0/tcp/4001", a)
 	}
-	if _, err := m.ValueForProtocol(multiaddr.P_TCP); err != nil && !isQUIC(a) {
-		return fmt.Errorf("%q is neither TCP nor QUIC; write /ip4/%s/tcp/4001 or /ip4/%[2]s/udp/4001/quic-v1", a, ip)
+	family := "ip4"
+	if ip.To4() == nil {
+		family = "ip6"
 	}
+	switch protocols(m) {
+	case "tcp", "udp/quic-v1":
+		return c.checkTCP(a)
+	}
+	return fmt.Errorf("%q is neither TCP nor QUIC; write /%s/%s/tcp/4001 or /%[2]s/%[3]s/udp/4001/quic-v1", a, family, ip)
+}
+
+// protocols returns the names of what an address says after the IP address.
+func protocols(m multiaddr.Multiaddr) string {
+	var names []string
+	for _, part := range m {
+		switch part.Protocol().Code {
+		case multiaddr.P_IP4, multiaddr.P_IP6, multiaddr.P_IP6ZONE:
+		default:
+			names = append(names, part.Protocol().Name)
+		}
+	}
+	return strings.Join(names, "/")
+}
+
+func (c *Config) checkTCP(a string) error {
 	if isQUIC(a) && c.NetworkKey != "" {
 		return fmt.Errorf("%q is QUIC, and network_key works over TCP alone; take it out, or do without network_key", a)
 	}

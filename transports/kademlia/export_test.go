@@ -7,6 +7,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -116,3 +117,39 @@ func DialWaits(count int) (all []time.Duration) {
 	}
 	return all
 }
+
+// OpenRecord judges a record of the node.
+func OpenRecord(id peer.ID, data []byte) error {
+	_, err := openRecord(id, data)
+	return err
+}
+
+// KeepRecord judges a record as those do who keep it for others.
+func KeepRecord(key string, data []byte) error { return validator{}.Validate(key, data) }
+
+// SignEntry returns an entry of a feed as it is sent.
+func SignEntry(key ed25519.PrivateKey, epoch, number uint64, uuid string, payload []byte) []byte {
+	private, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	e, err := signEntry(private, place{epoch, number}, uuid, payload)
+	if err != nil {
+		panic(err)
+	}
+	return e.raw
+}
+
+// OpenEntry judges an entry of the node's feed.
+func OpenEntry(id peer.ID, data []byte) error {
+	_, err := openEntry(id, data)
+	return err
+}
+
+// ReceiveProfile takes the profile of the peer from the connection, as from a stream that the peer has opened.
+func ReceiveProfile(t *Transport, peer string, c net.Conn) error {
+	return t.directory.receive(t.byName[peer], newConn(pipeStream{pipe: c}))
+}
+
+// KnownProfile returns the number of the peer's profile.
+func KnownProfile(t *Transport, peer string) uint64 { return t.directory.version(peer) }

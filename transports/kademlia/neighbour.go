@@ -151,7 +151,7 @@ func (t *Transport) dial(p *neighbour) error {
 	ctx, cancel := context.WithTimeout(limited(t.ctx), dialTimeout)
 	defer cancel()
 	if s, ok := t.host.Network().(*swarm.Swarm); ok {
-		s.Backoff().Clear(p.id) // keep waits by itself, and wants the reason and not that there was one before
+		s.Backoff().Clear(p.id) // which keeps from addresses that have failed for minutes: keep waits itself
 	}
 	known := append(t.book.addrs(p.id), p.fixed...)
 	known = append(known, t.host.Peerstore().Addrs(p.id)...)
