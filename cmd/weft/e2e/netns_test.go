@@ -60,6 +60,9 @@ func (s *trio) moment() {
 	time.Sleep(rand.N(500 * time.Millisecond))
 }
 
+// soon is how long a network that can carry messages again may carry none.
+const soon = 30 * time.Second
+
 // awaitHealed waits until what every site publishes from now on comes to every other one.
 func (s *trio) awaitHealed(after string) {
 	s.t.Helper()
@@ -71,7 +74,7 @@ func (s *trio) awaitHealed(after string) {
 	}
 	for _, at := range s.sites {
 		for _, from := range s.sites {
-			s.once[at].awaitAll(s.t, s.marks[from], 2*time.Minute)
+			s.once[at].awaitAll(s.t, s.marks[from], soon)
 		}
 	}
 	s.t.Logf("messages flow %v after %s", time.Since(begin).Round(100*time.Millisecond), after)
