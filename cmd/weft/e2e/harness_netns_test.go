@@ -197,23 +197,27 @@ func (s *site) into(n *netns) {
 }
 
 // apart puts every site of the mesh into a namespace of its own. They are joined by a network, and enter the mesh by the first of them.
-// listen is what all nodes listen on.
+// listen is what all nodes listen on, if not on everything.
 func (m *mesh) apart(listen ...string) map[*site]*port {
 	m.t.Helper()
 	l, ports := newLAN(m.t), map[*site]*port{}
 	m.nats = nil
+	entry := "/ip4/10.77.0.1/tcp/4001/p2p/" + peerID(m.t, m.sites[0].node)
+	if len(listen) > 0 && strings.Contains(listen[0], "/udp/") {
+		entry = strings.Replace(entry, "/tcp/4001", "/udp/4001/quic-v1", 1)
+	}
 	for i, s := range m.sites {
 		n := newNetns(m.t, s.name)
 		s.into(n)
 		ports[s] = l.plug(n, "eth0", fmt.Sprintf("10.77.0.%d/24", i+1))
-		s.node.config["transports"] = object{"hub": object{"type": "kademlia", "mdns": false, "listen": listen}}
-	}
-	first := "/ip4/10.77.0.1/tcp/4001/p2p/" + peerID(m.t, m.sites[0].node)
-	if strings.Contains(listen[0], "/udp/") {
-		first = strings.Replace(first, "/tcp/4001", "/udp/4001/quic-v1", 1)
-	}
-	for _, s := range m.sites[1:] {
-		s.node.config["transports"].(object)["hub"].(object)["bootstrap"] = list{first}
+		hub := object{"type": "kademlia", "mdns": false}
+		if len(listen) > 0 {
+			hub["listen"] = listen
+		}
+		if i > 0 {
+			hub["bootstrap"] = list{entry}
+		}
+		s.node.config["transports"] = object{"hub": hub}
 	}
 	return ports
 }

@@ -1,9 +1,14 @@
 package e2e_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/weft-relay/weft/pipeline"
 )
 
 // trio is three sites under load from each of them to both others, at QoS 1 and at QoS 2.
@@ -147,4 +152,113 @@ func TestMachinesWithNewAddressesFindEachOther(t *testing.T) {
 			s.awaitHealed("two new addresses")
 		})
 	})
+}
+
+// A site comes that nobody has seen before, and that knows the address of one node: what is published from then on is everywhere.
+func TestSiteThatJoinsLateGetsEverythingFromThenOn(t *testing.T) {
+	t.Parallel()
+	requireNetns(t)
+	m := newMesh(t, []string{"alice", "bob", "carol"})
+	m.apart()
+	m.introduce()
+	late := m.sites[2]
+	m.sites = m.sites[:2]
+	late.broker.start()
+	r := newRecord(t, late.broker.addr, "all/#", 2)
+	var loads []*load
+	for _, s := range m.sites {
+		s.broker.start()
+		s.node.start()
+		loads = append(loads, newLoad(t, s.broker.addr, "all/"+s.name, 2))
+	}
+	publish := func(count int) {
+		for _, l := range loads {
+			require.NoError(t, l.publish(t.Context(), count))
+		}
+	}
+	m.awaitLinked()
+	publish(50)
+	require.Zero(t, r.arrivals())
+	late.node.start()
+	m.sites = append(m.sites, late)
+	m.awaitLinked()
+	publish(100)
+	for _, l := range loads {
+		r.awaitFrom(t, l, 50/l.topics, 60*time.Second)
+	}
+	r.requireOrder(t)
+	r.requireOnce(t)
+}
+
+// The origin of a broadcast is stopped before a follower that was away is back: that one gets what it has missed from the other one.
+func TestFollowerThatWasAwayCatchesUpFromAnotherMachineWhileTheOriginIsStopped(t *testing.T) {
+	t.Parallel()
+	requireNetns(t)
+	m := newMesh(t, []string{"alice", "bob", "carol"})
+	m.apart()
+	alice, bob, carol := m.sites[0], m.sites[1], m.sites[2]
+	alice.node.config["routes"] = list{object{"name": "alarms", "match": list{"#"}, "to": "hub", "mode": "broadcast", "qos": 2}}
+	bob.node.config["routes"], carol.node.config["routes"] = list{}, list{}
+	m.start()
+	var loads []*load
+	records := map[*site][]*record{}
+	for qos, filter := range []string{1: "q1/#", 2: "q2/#"} {
+		if qos == 0 {
+			continue
+		}
+		loads = append(loads, newLoad(t, alice.broker.addr, filter[:2], byte(qos)))
+		for _, s := range []*site{bob, carol} {
+			records[s] = append(records[s], newRecord(t, s.broker.addr, filter, byte(qos)))
+		}
+	}
+	publish := func(count int, to ...*site) {
+		t.Helper()
+		for _, l := range loads {
+			require.NoError(t, l.publish(t.Context(), count))
+		}
+		for _, s := range to {
+			for i, l := range loads {
+				records[s][i].awaitAll(t, l, 60*time.Second)
+			}
+		}
+	}
+	bob.node.awaitFollowing("alice")
+	carol.node.awaitFollowing("alice")
+	publish(100, bob, carol)
+	carol.node.kill()
+	publish(1000, bob)
+	require.Zero(t, alice.node.stop())
+	carol.node.start()
+	for i, l := range loads {
+		records[carol][i].awaitAll(t, l, 60*time.Second)
+	}
+	alice.node.start()
+	publish(100, bob, carol)
+	for _, of := range records {
+		of[0].requireOrder(t)
+		of[1].requireOrder(t)
+		of[1].requireOnce(t)
+	}
+}
+
+// Nodes with nothing in their configuration but each other's keys: those on one local network find each other.
+func TestNodesOfOneLocalNetworkFindEachOther(t *testing.T) {
+	t.Parallel()
+	requireNetns(t)
+	m := newMesh(t, []string{"alice", "bob", "carol"})
+	m.apart()
+	for _, s := range m.sites {
+		s.node.config["transports"] = object{"hub": object{"type": "kademlia"}}
+	}
+	m.start()
+	for _, s := range m.sites {
+		s.node.await(30*time.Second, func(st pipeline.Status) error {
+			for _, p := range st.Transports["hub"].Mesh.Peers {
+				if p.How != "direct TCP" && p.How != "direct QUIC" {
+					return fmt.Errorf("%s reaches %s: %s", s.name, p.Peer, p.How)
+				}
+			}
+			return nil
+		})
+	}
 }
