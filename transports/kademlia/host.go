@@ -38,7 +38,7 @@ func PeerID(key ed25519.PublicKey) (peer.ID, error) {
 }
 
 // newHost makes the node's end of the mesh, which does not listen yet: libp2p, where it cannot listen, leaves behind what it has started.
-func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, traffic metrics.Reporter) (host.Host, error) {
+func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, moves *moves, traffic metrics.Reporter) (host.Host, error) {
 	private, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
@@ -73,9 +73,10 @@ func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, traffic metrics
 	if len(c.Relays) > 0 {
 		options = append(options, libp2p.EnableAutoRelayWithStaticRelays(addrInfos(c.Relays)))
 	}
-	if len(c.Announce) > 0 {
-		options = append(options, libp2p.AddrsFactory(withAnnounced(c.Announce)))
-	}
+	announced := withAnnounced(c.Announce)
+	options = append(options, libp2p.AddrsFactory(func(own []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+		return announced(moves.correct(own, listen))
+	}))
 	manager, err := connmgr.NewConnManager(leastConns, mostConns+len(known))
 	if err != nil {
 		return nil, err

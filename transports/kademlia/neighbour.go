@@ -22,7 +22,8 @@ type neighbour struct {
 	origin *origin               // of a peer
 	outbox *outbox
 
-	met atomic.Bool // it was connected before
+	met     atomic.Bool // it was connected before
+	probing atomic.Bool // which of its connections are alive is being found out
 
 	// The directory's, under its lock.
 	pushed   uint64 // number of the own profile that it has
@@ -105,17 +106,22 @@ func (p *neighbour) note(err error) {
 // Waits between one attempt to connect and the next.
 const (
 	dialMin     = time.Second
-	dialMax     = 2 * time.Minute
+	dialMax     = 30 * time.Second
 	dialTimeout = 15 * time.Second
+	// seekMax is the longest wait between one question to the directory where the neighbour is and the next.
+	seekMax = 5 * time.Minute
 )
 
 // keep keeps a connection to the neighbour until the transport is closed. An absent one costs a timer.
 func (t *Transport) keep(p *neighbour) {
-	wait := newBackoff(dialMin, dialMax)
+	wait, seekWait := newBackoff(dialMin, dialMax), newBackoff(dialMin, seekMax)
+	var seek time.Time // not before then
 	for t.ctx.Err() == nil {
 		connected, changed := p.state()
 		if connected {
 			wait.reset()
+			seekWait.reset()
+			seek = time.Time{}
 			select {
 			case <-changed:
 				continue
@@ -123,7 +129,12 @@ func (t *Transport) keep(p *neighbour) {
 				return
 			}
 		}
-		if err := t.dial(p); err != nil && t.ctx.Err() == nil {
+		err := t.dial(p)
+		if err != nil && !time.Now().Before(seek) {
+			err = t.seek(p, err)
+			seek = time.Now().Add(seekWait.wait())
+		}
+		if err != nil && t.ctx.Err() == nil {
 			p.note(err)
 			t.log.Debug("peer not reached", "peer", p.label(), "error", err)
 		}
@@ -132,6 +143,8 @@ func (t *Transport) keep(p *neighbour) {
 		case <-changed:
 		case <-p.awake:
 			wait.reset()
+			seekWait.reset()
+			seek = time.Time{}
 		case <-timer.C:
 		case <-t.ctx.Done():
 		}
@@ -146,33 +159,35 @@ func (p *neighbour) label() string {
 	return p.id.String()
 }
 
-// dial connects by the addresses that are known, and where those fail by what the directory knows.
+// dial connects by the addresses that are known.
 func (t *Transport) dial(p *neighbour) error {
 	ctx, cancel := context.WithTimeout(limited(t.ctx), dialTimeout)
 	defer cancel()
 	if s, ok := t.host.Network().(*swarm.Swarm); ok {
-		s.Backoff().Clear(p.id) // which keeps from addresses that have failed for minutes: keep waits itself
+		s.Backoff().Clear(p.id) // keep waits between attempts: libp2p, which would wait longer, need not
 	}
 	known := append(t.book.addrs(p.id), p.fixed...)
 	known = append(known, t.host.Peerstore().Addrs(p.id)...)
-	err := errors.New("no address is known")
-	if len(known) > 0 {
-		if err = t.host.Connect(ctx, peer.AddrInfo{ID: p.id, Addrs: known}); err == nil {
-			return nil
-		}
+	if len(known) == 0 {
+		return errors.New("no address is known")
 	}
+	return plainDial(t.host.Connect(ctx, peer.AddrInfo{ID: p.id, Addrs: known}))
+}
+
+// seek connects by what the directory knows, after what is known here has failed.
+func (t *Transport) seek(p *neighbour, failed error) error {
 	if t.dht.RoutingTable().Size() == 0 {
-		return fmt.Errorf("%w%s", plainDial(err), t.whyAlone(p))
+		return fmt.Errorf("%w%s", failed, t.whyAlone(p))
 	}
-	ctx, cancelFind := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
-	defer cancelFind()
+	ctx, cancel := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
+	defer cancel()
 	t.lookups.add("address")
-	found, findErr := t.dht.FindPeer(ctx, p.id)
-	if findErr != nil {
-		return fmt.Errorf("%w; the directory: %w", plainDial(err), findErr)
+	found, err := t.dht.FindPeer(ctx, p.id)
+	if err != nil {
+		return fmt.Errorf("%w; the directory: %w", failed, err)
 	}
-	if foundErr := t.host.Connect(ctx, found); foundErr != nil {
-		return fmt.Errorf("%w; where the directory has it: %w", plainDial(err), plainDial(foundErr))
+	if err := t.host.Connect(ctx, found); err != nil {
+		return fmt.Errorf("%w; where the directory has it: %w", failed, plainDial(err))
 	}
 	return nil
 }

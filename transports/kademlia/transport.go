@@ -51,6 +51,7 @@ type Transport struct {
 	host      host.Host
 	dht       *dht.IpfsDHT
 	book      *book
+	moves     *moves
 	directory *directory
 	feeds     *feeds
 	closing   []func() error // what Start has opened: last first
@@ -61,7 +62,7 @@ var errClosed = errors.New("transport is not started, or closed")
 // New returns a transport that is not started. It opens nothing.
 func New(c Config, log *slog.Logger) (*Transport, error) {
 	t := &Transport{
-		config: c, log: log, traffic: metrics.NewBandwidthCounter(), room: semaphore.NewWeighted(inboxBytes),
+		config: c, log: log, traffic: metrics.NewBandwidthCounter(), room: semaphore.NewWeighted(inboxBytes), moves: newMoves(),
 		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
@@ -164,7 +165,7 @@ func (t *Transport) open() error {
 	for _, p := range slices.Concat(t.entries, t.peers) {
 		known = append(known, p.id)
 	}
-	if t.host, err = newHost(&t.config, private, known, t.traffic); err != nil {
+	if t.host, err = newHost(&t.config, private, known, t.moves, t.traffic); err != nil {
 		return err
 	}
 	t.closing = append(t.closing, t.host.Close)
@@ -192,6 +193,7 @@ func (t *Transport) open() error {
 		}
 	}
 	t.work.Go(func() { t.watchConnections(connectedness, identified, reachability) })
+	t.work.Go(t.watchMoves)
 	return nil
 }
 
@@ -319,6 +321,7 @@ func (t *Transport) met(p *neighbour) {
 	}
 	t.directory.push(p)
 	t.feeds.met(p)
+	t.rivals(p)
 }
 
 // Publish sends frames to a peer, or to all that follow this node, and waits until they are taken: by the peer, who may be away for

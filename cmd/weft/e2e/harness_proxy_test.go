@@ -12,7 +12,8 @@ import (
 
 // proxy forwards TCP connections to one address. It can cut them all, and keeps what went through when it is told to.
 type proxy struct {
-	addr, to string
+	addr     string
+	dial     func() (net.Conn, error)
 	listener net.Listener
 	done     sync.WaitGroup
 
@@ -25,9 +26,15 @@ type proxy struct {
 
 func newProxy(t *testing.T, to string) *proxy {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return newProxyAt(t, "127.0.0.1:0", func() (net.Conn, error) { return net.Dial("tcp", to) })
+}
+
+// newProxyAt makes a proxy that listens at an address, and forwards to what dial connects to.
+func newProxyAt(t *testing.T, addr string, dial func() (net.Conn, error)) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	require.NoError(t, err)
-	p := &proxy{addr: l.Addr().String(), to: to, listener: l, conns: map[net.Conn]bool{}}
+	p := &proxy{addr: l.Addr().String(), dial: dial, listener: l, conns: map[net.Conn]bool{}}
 	p.done.Go(p.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -46,7 +53,7 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		far, err := net.Dial("tcp", p.to)
+		far, err := p.dial()
 		if err != nil {
 			near.Close()
 			continue

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/transports/kademlia"
 )
@@ -41,6 +44,19 @@ func peerID(t *testing.T, n *node) string {
 	id, err := kademlia.PeerID(key)
 	require.NoError(t, err)
 	return id.String()
+}
+
+// awaitFollowing waits until the node follows the broadcasts of the others.
+func (n *node) awaitFollowing(others ...string) {
+	n.t.Helper()
+	n.await(30*time.Second, func(s pipeline.Status) error {
+		for _, p := range s.Transports["hub"].Mesh.Peers {
+			if slices.Contains(others, p.Peer) && (p.Feed == nil || p.Feed.Taken == 0) {
+				return fmt.Errorf("%s does not follow %s", n.name, p.Peer)
+			}
+		}
+		return nil
+	})
 }
 
 func TestMeshCarriesMessagesBothWays(t *testing.T) {
