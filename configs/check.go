@@ -49,6 +49,18 @@ func (t *transport) decodeNode(d *decoder, n *yaml.Node, path string) {
 	}
 }
 
+// addDefault gives a file that lists peers and names no transport the one that needs nothing else.
+func (d *decoder) addDefault(doc *document) {
+	at := slices.IndexFunc(d.types.Transports, func(k TransportType) bool { return k.Default })
+	if len(doc.Peers) == 0 || len(doc.Transports) > 0 || at < 0 {
+		return
+	}
+	kind := d.types.Transports[at]
+	config := kind.Config()
+	setDefaults(reflect.ValueOf(config).Elem())
+	doc.Transports = map[string]transport{DefaultTransport: {Type: kind.Name, config: config, proves: !kind.NeedsKey}}
+}
+
 // checkNames checks that each name is given once, and that each name that is referred to is there.
 func (d *decoder) checkNames(doc *document) {
 	transports := slices.Collect(maps.Keys(doc.Transports))
@@ -70,7 +82,16 @@ func (d *decoder) checkNames(doc *document) {
 		at := fmt.Sprintf("routes[%d]", i)
 		d.checkOnce(at+".name", "route", r.Name, routes)
 		routes = append(routes, r.Name)
-		if r.To != "" && !slices.Contains(transports, r.To) {
+		switch {
+		case r.To == "" && len(transports) == 1:
+			doc.Routes[i].To = transports[0]
+			r.To = transports[0]
+		case r.To == "" && r.Name == "" && r.Match == nil: // nothing of it could be read
+		case r.To == "" && len(transports) == 0:
+			d.report(at+".to", "missing; name a transport, or list peers, which a mesh joins where no transport is named")
+		case r.To == "":
+			d.report(at+".to", "missing; name one of the transports")
+		case !slices.Contains(transports, r.To):
 			d.report(at+".to", "no transport %q; %s", r.To, suggest(r.To, transports))
 		}
 		d.checkReach(doc, r, at)

@@ -24,6 +24,9 @@ import (
 	"github.com/weft-relay/weft/pipeline/identity"
 )
 
+// DefaultTransport is the name of the transport that a file has which lists peers and names none.
+const DefaultTransport = "mesh"
+
 // Types is what this build of Weft can be configured to use.
 type Types struct {
 	// Broker returns a new pointer to the struct of the `broker` section.
@@ -34,6 +37,7 @@ type Types struct {
 // TransportType is a kind of transport, by the name that `type` gives it.
 type TransportType struct {
 	Name     string
+	Default  bool       // is the [DefaultTransport]
 	NeedsKey bool       // whether a peer must have a key to be reached over it: false if the network proves names itself
 	Config   func() any // returns a new pointer to the struct of its keys
 }
@@ -105,6 +109,7 @@ func Load(path string, types Types) (*File, error) {
 // Parse is [Load] for the text of a file, which its problems call name and whose folder relative paths begin at.
 func Parse(name string, text []byte, types Types) (*File, error) {
 	d, doc := decode(name, text, types)
+	d.addDefault(doc)
 	d.checkNames(doc)
 	file := doc.file()
 	if err := file.Node.CheckProfile(); err != nil {

@@ -97,7 +97,7 @@ func (p *peer) Validate() error { return checkName("name", p.Name) }
 type route struct {
 	Name  string   `yaml:"name"`
 	Match []string `yaml:"match"` // MQTT topic filters of the messages that it takes
-	To    string   `yaml:"to"`    // a transport's name
+	To    string   `yaml:"to"`    // a transport's name; default: the only one
 	Mode  string   `yaml:"mode"`  // direct or broadcast
 	QoS   qos      `yaml:"qos"`   // messages travel with at most this QoS
 
@@ -119,9 +119,6 @@ func (r *route) Validate() error {
 	}
 	if len(r.Match) == 0 {
 		errs = append(errs, errors.New(`match: missing; list topic filters, such as ["doors/#"]`))
-	}
-	if r.To == "" {
-		errs = append(errs, errors.New("to: missing; name one of the transports"))
 	}
 	for i, filter := range r.Match {
 		errs = append(errs, keyed(fmt.Sprintf("match[%d]", i), matching.ValidateInterest(filter)))

@@ -57,7 +57,7 @@ func (n node) names() (all []string) {
 
 func define[C any](name string, needsKey bool, build func(*C, node, *slog.Logger) (transports.Transport, error)) plugin {
 	return plugin{
-		configs.TransportType{Name: name, NeedsKey: needsKey, Config: func() any { return new(C) }},
+		configs.TransportType{Name: name, Default: name == "kademlia", NeedsKey: needsKey, Config: func() any { return new(C) }},
 		func(config any, n node, log *slog.Logger) (transports.Transport, error) {
 			return build(config.(*C), n, log)
 		},

@@ -2,6 +2,7 @@ package plugins_test
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -190,4 +191,20 @@ func TestMeshThatNobodyFindsIsWarnedOf(t *testing.T) {
 		}
 		require.Equal(t, keys, found, config)
 	}
+}
+
+func TestPeersWithoutATransportAreJoinedByAMesh(t *testing.T) {
+	file, err := configs.Parse("weft.yaml", []byte(`
+node: alice
+peers: [{name: bob, key: "ed25519:zswVB9wd3XKVlRwpCIjwla25BE0bc9aW5t8GXWg71Pw"}]
+routes: [{name: doors, match: ["doors/#"]}]
+`), plugins.Types())
+	require.NoError(t, err)
+	require.Equal(t, "[mesh (kademlia)]", fmt.Sprint(file.Transports))
+	require.Equal(t, "mesh", file.Node.Routes[0].To)
+	require.NoError(t, plugins.Check(file))
+
+	file, err = configs.Parse("weft.yaml", []byte("node: alice"), plugins.Types())
+	require.NoError(t, err)
+	require.Empty(t, file.Transports, "nobody to talk to, and so nothing to listen on")
 }
