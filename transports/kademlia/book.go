@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,26 +59,36 @@ func (b *book) addrs(p peer.ID) []multiaddr.Multiaddr {
 	return slices.Clone(b.known[p])
 }
 
-// remember keeps where a peer is now in place of where it was, on disk too when that is new.
+// remember keeps where a peer is now in place of where it was, on disk too when that is new. It is called from one goroutine.
 func (b *book) remember(p peer.ID, addrs []multiaddr.Multiaddr) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	addrs = sorted(addrs)
 	addrs = addrs[:min(len(addrs), maxAddrs)]
-	if len(addrs) == 0 || slices.EqualFunc(sorted(addrs), sorted(b.known[p]), multiaddr.Multiaddr.Equal) {
+	saved := b.replace(p, addrs)
+	if saved == nil {
 		return nil
-	}
-	b.known[p] = slices.Clone(addrs)
-	saved := map[string][]string{}
-	for id := range maps.Keys(b.known) {
-		for _, a := range b.known[id] {
-			saved[id.String()] = append(saved[id.String()], a.String())
-		}
 	}
 	text, err := json.MarshalIndent(saved, "", "  ")
 	if err != nil {
 		return err
 	}
 	return writeFile(b.path, append(text, '\n'))
+}
+
+// replace returns all that is known now as it is written, or nil where the addresses are those that were known, or none.
+func (b *book) replace(p peer.ID, addrs []multiaddr.Multiaddr) map[string][]string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(addrs) == 0 || slices.EqualFunc(addrs, sorted(b.known[p]), multiaddr.Multiaddr.Equal) {
+		return nil
+	}
+	b.known[p] = addrs
+	saved := map[string][]string{}
+	for id := range b.known {
+		for _, a := range b.known[id] {
+			saved[id.String()] = append(saved[id.String()], a.String())
+		}
+	}
+	return saved
 }
 
 func sorted(addrs []multiaddr.Multiaddr) []multiaddr.Multiaddr {

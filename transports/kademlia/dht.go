@@ -42,7 +42,7 @@ func (t *Transport) openMDNS() error {
 	if !t.config.MDNS || onlyLoopback(t.config.listen()) {
 		return nil
 	}
-	service := mdns.NewMdnsService(t.host, "_weft-"+t.config.Network+"._udp", nearby{t})
+	service := mdns.NewMdnsService(t.host, "_weft-"+t.config.Network+"._udp", nearby{t, make(chan struct{}, maxNearby)})
 	if err := service.Start(); err != nil {
 		t.log.Warn("nodes on the local network are not looked for", "error", err)
 		return nil
@@ -51,20 +51,31 @@ func (t *Transport) openMDNS() error {
 	return nil
 }
 
-// nearby takes what is found on the local network.
-type nearby struct{ t *Transport }
+// maxNearby is how many nodes of the local network are dialed at a time.
+const maxNearby = 8
 
-// HandlePeerFound implements mdns.Notifee. A peer is connected at once; any other node is one to enter the mesh by.
+// nearby takes what is found on the local network, where anybody can say that there are any number of nodes.
+type nearby struct {
+	t     *Transport
+	seats chan struct{}
+}
+
+// HandlePeerFound implements mdns.Notifee. A peer is connected at once; any other node is one to enter the mesh by. One for whom there
+// is no seat is found again. It is called in a goroutine of its own.
 func (n nearby) HandlePeerFound(info peer.AddrInfo) {
+	select {
+	case n.seats <- struct{}{}:
+		defer func() { <-n.seats }()
+	default:
+		return
+	}
 	if info.ID == n.t.host.ID() || !n.t.enter() {
 		return
 	}
-	go func() {
-		defer n.t.work.Done()
-		ctx, cancel := context.WithTimeout(n.t.ctx, dialTimeout)
-		defer cancel()
-		if err := n.t.host.Connect(ctx, info); err != nil {
-			n.t.log.Debug("node on the local network not reached", "id", info.ID, "error", plainDial(err))
-		}
-	}()
+	defer n.t.work.Done()
+	ctx, cancel := context.WithTimeout(n.t.ctx, dialTimeout)
+	defer cancel()
+	if err := n.t.host.Connect(ctx, info); err != nil {
+		n.t.log.Debug("node on the local network not reached", "id", info.ID, "error", plainDial(err))
+	}
 }

@@ -1,10 +1,12 @@
 package kademlia
 
 import (
+	"context"
 	"crypto/ed25519"
 	"net"
 	"time"
 
+	"github.com/ipfs/go-datastore/query"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -153,3 +155,21 @@ func ReceiveProfile(t *Transport, peer string, c net.Conn) error {
 
 // KnownProfile returns the number of the peer's profile.
 func KnownProfile(t *Transport, peer string) uint64 { return t.directory.version(peer) }
+
+// Name returns the node's name among its peers.
+func Name(t *Transport) string { return t.config.Node }
+
+// NewShelf returns what a node keeps for others of the directory.
+var NewShelf = newShelf
+
+// ShelfBytes returns what is on it, counted anew.
+func ShelfBytes(s *shelf) (bytes int) {
+	all, err := s.MapDatastore.Query(context.Background(), query.Query{})
+	if err != nil {
+		panic(err)
+	}
+	for e := range all.Next() {
+		bytes += len(e.Value) + entryCost
+	}
+	return bytes
+}

@@ -12,7 +12,7 @@ import (
 type origin struct {
 	line *line
 
-	receiving sync.Mutex // held by the one stream that brings frames
+	turn chan struct{} // holds a token while one stream brings frames
 
 	mu       sync.Mutex
 	session  uint64        // of the sender's process
@@ -23,7 +23,9 @@ type origin struct {
 	end      func()        // ends the stream that brings frames
 }
 
-func newOrigin() *origin { return &origin{line: newLine(), news: make(chan struct{}, 1)} }
+func newOrigin() *origin {
+	return &origin{line: newLine(), turn: make(chan struct{}, 1), news: make(chan struct{}, 1)}
+}
 
 // enter begins or goes on with a session, of which the sender says how many frames it knows to be taken, and returns how many of its
 // frames were received.
@@ -95,8 +97,11 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 	ctx, cancel := context.WithCancel(t.ctx)
 	defer cancel()
 	p.origin.supersede(func() { cancel(); _ = c.Reset() })
-	p.origin.receiving.Lock()
-	defer p.origin.receiving.Unlock()
+	select {
+	case p.origin.turn <- struct{}{}:
+		defer func() { <-p.origin.turn }()
+	case <-ctx.Done(): // or the peer's later streams would wait behind this one
+	}
 	if ctx.Err() != nil {
 		return errSuperseded
 	}

@@ -1,6 +1,7 @@
 package kademlia
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
 	"github.com/weft-relay/weft/transports"
@@ -84,21 +86,36 @@ func (t *Transport) whyAbsent(names []string) string {
 func plainDial(err error) error {
 	var dial *swarm.DialError
 	if !errors.As(err, &dial) || len(dial.DialErrors) == 0 {
-		return err
+		return plainCause(err)
 	}
 	const most = 3
 	var all []string
 	for _, e := range dial.DialErrors[:min(len(dial.DialErrors), most)] {
-		cause := e.Cause
-		if op := new(net.OpError); errors.As(cause, &op) {
-			cause = op.Err
-		}
-		all = append(all, fmt.Sprintf("%s: %v", e.Address, cause))
+		all = append(all, fmt.Sprintf("%s: %v", e.Address, plainCause(e.Cause)))
 	}
 	if more := len(dial.DialErrors) - most; more > 0 {
 		all = append(all, fmt.Sprintf("%d more addresses", more))
 	}
 	return errors.New(strings.Join(all, ", "))
+}
+
+// plainCause says why one address does not lead to the peer.
+func plainCause(err error) error {
+	var another sec.ErrPeerIDMismatch
+	var op *net.OpError
+	switch {
+	case errors.As(err, &another):
+		return fmt.Errorf("the node there has another key (it is %s); the peer has moved, or its key is listed wrongly", another.Actual)
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("no answer in time")
+	case errors.Is(err, swarm.ErrNoGoodAddresses), errors.Is(err, swarm.ErrNoAddresses):
+		return errors.New("none of its addresses can be reached from here")
+	case errors.As(err, &op):
+		return op.Err
+	case err != nil && strings.Contains(err.Error(), "failed to negotiate security protocol"):
+		return fmt.Errorf("what answers there is no node of this mesh, or has another network_key (%w)", err)
+	}
+	return err
 }
 
 // counts counts by kind.

@@ -119,16 +119,16 @@ func TestARestartNeedsNoBootstrap(t *testing.T) {
 	require.NoError(t, exchange(t, start(t, m.node(t, "alice")), start(t, build(t, toBob))))
 }
 
-// exchange sends a frame from alice to bob.
-func exchange(t *testing.T, alice, bob *kademlia.Transport) error {
+// exchange sends a frame from one node to another.
+func exchange(t *testing.T, from, to *kademlia.Transport) error {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	in, err := bob.Subscribe(ctx, transports.Inbox)
+	in, err := to.Subscribe(ctx, transports.Inbox)
 	require.NoError(t, err)
-	sent := send(t.Context(), alice, 1)
+	sent := sendTo(t.Context(), from, kademlia.Name(to), 1)
 	receive(t, in).Ack()
-	return result(t, sent[0])
+	return result(t, sent)
 }
 
 // Nobody reaches alice, so that bob cannot find her: she has to find him.
