@@ -16,7 +16,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
-	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
@@ -70,9 +69,6 @@ func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, moves *moves, t
 	if c.PortMapping && len(listen) > 0 && !onlyLoopback(listen) {
 		options = append(options, libp2p.NATPortMap())
 	}
-	if len(c.Relays) > 0 {
-		options = append(options, libp2p.EnableAutoRelayWithStaticRelays(addrInfos(c.Relays)))
-	}
 	announced := withAnnounced(c.Announce)
 	options = append(options, libp2p.AddrsFactory(func(own []multiaddr.Multiaddr) []multiaddr.Multiaddr {
 		return announced(moves.correct(own, listen))
@@ -89,11 +85,6 @@ func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, moves *moves, t
 	h, err := libp2p.New(options...)
 	if err != nil {
 		return nil, fmt.Errorf("libp2p: %w", err)
-	}
-	if c.Relay.Serve {
-		if _, err := relayv2.New(h, relayv2.WithResources(relayResources())); err != nil { // ends with the host's connections
-			return nil, errors.Join(fmt.Errorf("relay: %w", err), h.Close())
-		}
 	}
 	return h, nil
 }

@@ -1,8 +1,6 @@
 package kademlia
 
 import (
-	"time"
-
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -112,12 +110,13 @@ func newResources(known []peer.ID) (network.ResourceManager, error) {
 	)
 }
 
-// relayResources is what a relay gives to those whom nobody reaches directly: circuits that carry frames for hours instead of the two
-// minutes and 128 KiB that are meant for finding a direct way.
+// relayResources is what a relay gives to those whom nobody reaches directly. What goes over it has no limit in time and bytes: libp2p
+// keeps gossip and the directory off connections that have one, for its own relays are only meant for finding a direct way. The numbers of
+// places and circuits are limited, and with them memory.
 func relayResources() relayv2.Resources {
 	r := relayv2.DefaultResources()
-	r.Limit = &relayv2.RelayLimit{Duration: 6 * time.Hour, Data: 4 << 30}
+	r.Limit = nil
 	r.BufferSize = 16 << 10
-	r.MaxReservationsPerIP = 32
+	r.MaxReservationsPerIP, r.MaxReservationsPerASN = connsPerAddress, r.MaxReservations
 	return r
 }

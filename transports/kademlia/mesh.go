@@ -38,7 +38,10 @@ func (t *Transport) Mesh() transports.Mesh {
 	return m
 }
 
-const unreachable = "unreachable"
+const (
+	unreachable = "unreachable"
+	wayRelayed  = "relayed"
+)
 
 func (t *Transport) reach(p *neighbour) transports.Reach {
 	r := transports.Reach{Peer: p.name, ID: p.id.String(), How: unreachable, Profile: t.directory.version(p.name), InFlight: p.outbox.len()}
@@ -63,7 +66,7 @@ func (t *Transport) reach(p *neighbour) transports.Reach {
 // best returns the connection that streams are opened on: a direct one before one over a relay.
 func best(conns []network.Conn) (found network.Conn) {
 	for _, c := range conns {
-		if found == nil || found.Stat().Limited && !c.Stat().Limited {
+		if found == nil || way(found) == wayRelayed && way(c) != wayRelayed {
 			found = c
 		}
 	}
@@ -73,7 +76,7 @@ func best(conns []network.Conn) (found network.Conn) {
 func way(c network.Conn) string {
 	switch addr := c.RemoteMultiaddr().String(); {
 	case strings.Contains(addr, "/p2p-circuit"):
-		return "relayed"
+		return wayRelayed
 	case isQUIC(addr):
 		return "direct QUIC"
 	default:

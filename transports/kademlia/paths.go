@@ -133,7 +133,8 @@ func (t *Transport) closeStranded() {
 }
 
 // rivals closes, of several connections to a peer, those that are dead while another one is not: a peer that has connected once more may
-// have moved, or may have lost what it had, and streams would still be opened on the old one.
+// have moved, or may have lost what it had, and streams would still be opened on the old one. It closes, too, those over a relay while
+// there is a direct one.
 func (t *Transport) rivals(p *neighbour) {
 	conns := t.host.Network().ConnsToPeer(p.id)
 	if len(conns) < 2 || !p.probing.CompareAndSwap(false, true) {
@@ -154,21 +155,26 @@ func (t *Transport) rivals(p *neighbour) {
 		for _, c := range conns {
 			go func() { answers <- answer{c, t.probe(c)} }()
 		}
-		alive := false
-		var dead []network.Conn
+		var alive, dead, relayed []network.Conn
 		for range conns {
-			a := <-answers
-			if a.err == nil {
-				alive = true
-				continue
+			switch a := <-answers; {
+			case a.err != nil:
+				t.log.Debug("one of several connections does not answer", "peer", p.label(), "address", a.conn.RemoteMultiaddr(), "error", a.err)
+				dead = append(dead, a.conn)
+			case way(a.conn) == wayRelayed:
+				relayed = append(relayed, a.conn)
+			default:
+				alive = append(alive, a.conn)
 			}
-			t.log.Debug("one of several connections does not answer", "peer", p.label(), "address", a.conn.RemoteMultiaddr(), "error", a.err)
-			dead = append(dead, a.conn)
 		}
-		if alive {
-			for _, c := range dead {
-				_ = c.Close()
-			}
+		switch {
+		case len(alive) > 0:
+			dead = append(dead, relayed...)
+		case len(relayed) == 0:
+			return
+		}
+		for _, c := range dead {
+			_ = c.Close()
 		}
 	}()
 }

@@ -187,7 +187,7 @@ func (t *Transport) open() error {
 	t.closing = append(t.closing, connectedness.Close, identified.Close, reachability.Close)
 	t.serve(protocolDirect, t.receive)
 	t.serve(protocolProfile, t.directory.receive)
-	for _, open := range []func() error{t.openDHT, t.openFeeds, t.listen, t.openMDNS} {
+	for _, open := range []func() error{t.openDHT, t.openFeeds, t.listen, t.openMDNS, t.serveRelay, t.openRelays} {
 		if err := open(); err != nil {
 			return err
 		}
