@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p-kad-dht"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	dhtrecord "github.com/libp2p/go-libp2p-record"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
@@ -29,12 +31,31 @@ func (t *Transport) openDHT() (err error) {
 		dht.ValueDatastore(newShelf(recordShelf)),
 		dht.ProviderDatastore(newShelf(followerShelf)),
 		dht.MaxRecordAge(recordAge),
+		dht.OnRequestHook(func(_ context.Context, _ network.Stream, asked *pb.Message) { t.answers.add(question(asked)) }),
 	)
 	if err != nil {
 		return fmt.Errorf("directory: %w", err)
 	}
 	t.closing = append(t.closing, t.dht.Close)
 	return t.dht.Bootstrap(t.ctx)
+}
+
+// question returns what kind of question another node asks.
+func question(asked *pb.Message) string {
+	switch asked.GetType() {
+	case pb.Message_PUT_VALUE:
+		return "put"
+	case pb.Message_GET_VALUE:
+		return "get"
+	case pb.Message_ADD_PROVIDER:
+		return "following"
+	case pb.Message_GET_PROVIDERS:
+		return "followers"
+	case pb.Message_FIND_NODE:
+		return "node"
+	default:
+		return "other"
+	}
 }
 
 // openMDNS looks for nodes of the network on the local one.

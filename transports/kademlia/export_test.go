@@ -153,9 +153,6 @@ func ReceiveProfile(t *Transport, peer string, c net.Conn) error {
 	return t.directory.receive(t.byName[peer], newConn(pipeStream{pipe: c}))
 }
 
-// KnownProfile returns the number of the peer's profile.
-func KnownProfile(t *Transport, peer string) uint64 { return t.directory.version(peer) }
-
 // Name returns the node's name among its peers.
 func Name(t *Transport) string { return t.config.Node }
 
@@ -173,3 +170,19 @@ func ShelfBytes(s *shelf) (bytes int) {
 	}
 	return bytes
 }
+
+// Version returns the number of the newest profile of a node that is known; 0 while none is.
+func (t *Transport) Version(node string) uint64 { return t.directory.version(node) }
+
+// LookUp asks the directory for the profile of any node, and returns its number.
+func (t *Transport) LookUp(ctx context.Context, of ed25519.PublicKey) (uint64, error) {
+	id, err := PeerID(of)
+	if err != nil {
+		return 0, err
+	}
+	r, err := t.directory.get(ctx, newNeighbour("", id))
+	return r.seq, err
+}
+
+// RefreshTable looks for nodes for every part of the routing table of the directory.
+func (t *Transport) RefreshTable() error { return <-t.dht.ForceRefresh() }

@@ -51,6 +51,7 @@ func (t *Transport) openFeeds() error {
 		pubsub.WithMessageIdFn(func(m *pb.Message) string { sum := sha256.Sum256(m.Data); return string(sum[:]) }),
 		pubsub.WithMaxMessageSize(gossipRoom),
 		pubsub.WithFloodPublish(true),
+		pubsub.WithRawTracer(&gossipCounter{self: t.host.ID(), messages: &t.gossiped}),
 	)
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)

@@ -170,7 +170,7 @@ func FuzzReceiveProfile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		node := lone(t)
 		err := kademlia.ReceiveProfile(node, "bob", said{Reader: bytes.NewReader(b)})
-		if kademlia.KnownProfile(node, "bob") == 0 {
+		if node.Version("bob") == 0 {
 			return
 		}
 		size, n := binary.Uvarint(b)

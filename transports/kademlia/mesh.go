@@ -143,6 +143,8 @@ func (t *Transport) Metrics() []transports.Metric {
 		gauge("mesh_nodes", "Nodes that are connected, listed or not.", len(t.host.Network().Peers())),
 		gauge("mesh_directory_nodes", "Nodes in the routing table of the directory.", t.dht.RoutingTable().Size()),
 		{Name: "mesh_lookups_total", Help: "Questions to the directory, by kind.", Counter: true, Label: "kind", Of: t.lookups.all()},
+		{Name: "mesh_directory_answers_total", Help: "Questions of other nodes to the directory that came to this one, by kind.", Counter: true, Label: "kind", Of: t.answers.all()},
+		{Name: "mesh_gossip_messages_total", Help: "Broadcast messages that were sent, and that came: new ones, duplicate ones and rejected ones.", Counter: true, Label: "kind", Of: t.gossiped.all()},
 		{Name: "mesh_streams", Help: "Open streams, by protocol.", Label: "protocol", Of: streams},
 		{Name: "mesh_sent_bytes_total", Help: "Bytes sent, by protocol.", Counter: true, Label: "protocol", Of: sent},
 		{Name: "mesh_received_bytes_total", Help: "Bytes received, by protocol.", Counter: true, Label: "protocol", Of: received},

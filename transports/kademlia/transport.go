@@ -32,6 +32,8 @@ type Transport struct {
 	log       *slog.Logger
 	status    status
 	lookups   counts       // of the directory, by kind
+	answers   counts       // to what other nodes ask the directory, by kind
+	gossiped  counts       // messages, by what became of them
 	reachable atomic.Int32 // network.Reachability
 	traffic   *metrics.BandwidthCounter
 	room      *semaphore.Weighted // for direct frames in memory
