@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"crypto/ed25519"
 	"log/slog"
 	"path/filepath"
 
@@ -21,4 +22,10 @@ func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (transports.Trans
 		return nil, err // not t, which would be an interface that is not nil
 	}
 	return t, nil
+}
+
+// MeshID returns what the node with that key is called in a mesh: the end of its addresses there, after /p2p/.
+func MeshID(key ed25519.PublicKey) (string, error) {
+	id, err := kademlia.PeerID(key)
+	return id.String(), err
 }

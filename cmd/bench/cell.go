@@ -98,7 +98,7 @@ func (c cell) run(ctx context.Context, s *site, l *load, p plan, log *slog.Logge
 		return r, err
 	}
 	l.drain(ctx, sent)
-	if err := s.peaks(&r); err != nil {
+	if err := errors.Join(s.peaks(&r), s.crossed(ctx)); err != nil {
 		return r, err
 	}
 	l.close()
