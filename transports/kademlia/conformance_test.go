@@ -38,7 +38,7 @@ type mesh struct {
 	log       kademlia.Log // limits of the feeds; default where zero
 }
 
-func newMesh(t *testing.T) *mesh {
+func newMesh(t testing.TB) *mesh {
 	t.Helper()
 	m := &mesh{dirs: map[string]string{}, names: []string{
 		"alice", "bob", "carol", "dave", "stranger", "nobody", "origin0", "origin1", "origin2", "origin3",
@@ -53,7 +53,7 @@ func newMesh(t *testing.T) *mesh {
 	return m
 }
 
-func (m *mesh) config(t *testing.T, name string) kademlia.Config {
+func (m *mesh) config(t testing.TB, name string) kademlia.Config {
 	t.Helper()
 	var c kademlia.Config
 	c.SetDefaults()
@@ -78,7 +78,7 @@ func (m *mesh) config(t *testing.T, name string) kademlia.Config {
 	return c
 }
 
-func (m *mesh) node(t *testing.T, name string, follow ...string) *kademlia.Transport {
+func (m *mesh) node(t testing.TB, name string, follow ...string) *kademlia.Transport {
 	t.Helper()
 	c := m.config(t, name)
 	c.Follow = follow

@@ -98,10 +98,7 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 	defer cancel()
 	confirming.Go(func() { p.origin.confirm(ctx, c, taken) })
 	for {
-		if err := c.within(0); err != nil {
-			return err
-		}
-		if _, err := c.r.Peek(1); err != nil { // between frames it may be silent
+		if err := c.await(); err != nil { // between frames it may be silent
 			return err
 		}
 		uuid, err := c.bytes(maxUUID)

@@ -67,11 +67,35 @@ func (c *conn) within(d time.Duration) error {
 	return c.SetReadDeadline(time.Now().Add(d))
 }
 
+// hurry sets that the next read must end within stallTime, unless so many bytes are here that it will not wait: most of what small
+// frames cost would be deadlines.
+func (c *conn) hurry(bytes int) error {
+	if c.r.Buffered() >= bytes {
+		return nil
+	}
+	return c.within(stallTime)
+}
+
+// await waits for the first byte of what comes next, as long as it takes.
+func (c *conn) await() error {
+	if c.r.Buffered() > 0 {
+		return nil
+	}
+	if err := c.within(0); err != nil {
+		return err
+	}
+	_, err := c.r.Peek(1)
+	return err
+}
+
 // number reads a number, waiting for its first byte as long as it takes or as [conn.within] says.
 func (c *conn) number() (uint64, error) { return binary.ReadUvarint(c.r) }
 
 // bytes reads a string of at most a number of bytes, as it arrives: what is only announced costs no memory.
 func (c *conn) bytes(most int) ([]byte, error) {
+	if err := c.hurry(binary.MaxVarintLen64); err != nil {
+		return nil, err
+	}
 	size, err := c.number()
 	if err != nil {
 		return nil, err
@@ -84,7 +108,7 @@ func (c *conn) bytes(most int) ([]byte, error) {
 		from := len(b)
 		b = append(b, make([]byte, min(int(size)-from, max(readChunk, from)))...)
 		for at := from; at < len(b); {
-			if err := c.within(stallTime); err != nil {
+			if err := c.hurry(1); err != nil {
 				return nil, err
 			}
 			n, err := c.r.Read(b[at:])
