@@ -182,7 +182,7 @@ func (s *site) cpu() ([]usage, error) {
 // peaks adds the peak memory of every process but this one.
 func (s *site) peaks(r *result) (err error) {
 	for i, p := range s.processes {
-		if r.processes[i].rss, err = peakRSS(p.pid); err != nil {
+		if r.processes[i].rss, err = memory(p.pid, peakRSS); err != nil {
 			return errors.Join(err, p.alive())
 		}
 	}
