@@ -146,7 +146,7 @@ func TestCPUClockAndPeakMemoryOfThisProcessGrow(t *testing.T) {
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, now, before)
 	}
-	rss, err := peakRSS(os.Getpid())
+	rss, err := memory(os.Getpid(), peakRSS)
 	require.NoError(t, err)
 	require.Greater(t, rss, int64(1<<20))
 	_, err = cpuTime(1 << 23) // above any process id

@@ -98,7 +98,7 @@ func (c cell) run(ctx context.Context, s *site, l *load, p plan, log *slog.Logge
 		return r, err
 	}
 	l.drain(ctx, sent)
-	if err := s.peaks(&r); err != nil {
+	if err := errors.Join(s.peaks(&r), s.crossed(ctx)); err != nil {
 		return r, err
 	}
 	l.close()
@@ -182,7 +182,7 @@ func (s *site) cpu() ([]usage, error) {
 // peaks adds the peak memory of every process but this one.
 func (s *site) peaks(r *result) (err error) {
 	for i, p := range s.processes {
-		if r.processes[i].rss, err = peakRSS(p.pid); err != nil {
+		if r.processes[i].rss, err = memory(p.pid, peakRSS); err != nil {
 			return errors.Join(err, p.alive())
 		}
 	}

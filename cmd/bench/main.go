@@ -34,6 +34,7 @@ type plan struct {
 	dir       string // where the processes keep their data; "" is the system's temporary folder
 	sync      string // JetStream's sync_interval
 	out       string // file for the tables beside standard output; "" is none
+	rest      int    // instead of all that: with how many mesh peers a node rests; 0 is not
 	profiles  string // folder for CPU profiles of the nodes; "" takes none
 }
 
@@ -62,6 +63,9 @@ func run(ctx context.Context, args []string, stdout io.Writer, log *slog.Logger)
 	bin, err := build(ctx, dir, p.scenarios)
 	if err != nil {
 		return err
+	}
+	if p.rest > 0 {
+		return rest(ctx, dir, bin, p.rest, stdout)
 	}
 	about, err := describe(ctx, dir, bin, p)
 	if err != nil {
@@ -101,6 +105,7 @@ func parse(args []string) (plan, error) {
 	flags.StringVar(&p.dir, "dir", "", "where brokers and nodes keep their data; must be a real disk (default the temporary folder)")
 	flags.StringVar(&p.out, "out", "", "also write the tables to this Markdown file")
 	flags.StringVar(&p.profiles, "profile", "", "save a CPU profile of every node that serves one into this folder")
+	flags.IntVar(&p.rest, "rest", 0, "instead of all that, say what a node costs that rests with so many mesh peers")
 	if err := flags.Parse(args); err != nil {
 		return p, err
 	}
@@ -157,5 +162,5 @@ func (p plan) cells() []cell {
 
 // profileFile is where the CPU profile of a process of the cell goes.
 func (p plan) profileFile(c cell, process string) string {
-	return filepath.Join(p.profiles, strings.ReplaceAll(c.String(), " ", "-")+"-"+process+".pprof")
+	return filepath.Join(p.profiles, strings.NewReplacer(" ", "-", "/", "-").Replace(c.String())+"-"+process+".pprof")
 }

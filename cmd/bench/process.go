@@ -131,19 +131,25 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// peakRSS returns the most memory, in bytes, that the process has had resident at once.
-func peakRSS(pid int) (int64, error) {
+// What [memory] reads.
+const (
+	peakRSS = "VmHWM" // the most that was resident at once
+	nowRSS  = "VmRSS"
+)
+
+// memory returns so many bytes of the process.
+func memory(pid int, field string) (int64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range bytes.Lines(status) {
-		if value, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
+		if value, ok := bytes.CutPrefix(line, []byte(field+":")); ok {
 			kib, err := strconv.ParseInt(string(bytes.TrimSuffix(bytes.TrimSpace(value), []byte(" kB"))), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("process %d: no VmHWM in its status", pid)
+	return 0, fmt.Errorf("process %d: no %s in its status", pid, field)
 }
 
 // freePort returns a loopback port that nobody listens on.

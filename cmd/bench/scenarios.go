@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/plugins"
 )
 
@@ -29,6 +31,8 @@ var scenarios = []scenario{
 	{name: "mosquitto", start: oneMosquitto},
 	{name: reference, start: mosquittoBridge},
 	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS},
+	{name: "weft-mesh", needs: []string{"weft"}, start: weftOverMesh(0)},
+	{name: "weft-mesh-far", needs: []string{"weft"}, start: weftOverMesh(25 * time.Millisecond)},
 	{name: "weft-twister", needs: []string{"weft"}, start: weftOverTwister("on", "")},
 	{name: "weft-twister-unbatched", needs: []string{"weft"}, start: weftOverTwister("off", ", batch: {count: 1}")},
 }
@@ -101,6 +105,45 @@ func weftOverTwister(receipts, batch string) func(ctx context.Context, s *site) 
 		}
 		return s.weftPair(ctx, link("alice"), link("bob"), batch)
 	}
+}
+
+// weftOverMesh is two nodes, each beside a Mosquitto, with nothing between them but a TCP connection, which takes that long each way.
+func weftOverMesh(delay time.Duration) func(ctx context.Context, s *site) (in, out string, err error) {
+	return func(ctx context.Context, s *site) (in, out string, err error) {
+		port, err := freePort()
+		if err != nil {
+			return "", "", err
+		}
+		entry := port
+		if delay > 0 {
+			if s.far, err = listenFar(loopback(port), delay); err != nil {
+				return "", "", err
+			}
+			s.ends = append(s.ends, s.far.close)
+			entry = s.far.port()
+		}
+		bob, err := s.meshID(ctx, "bob")
+		if err != nil {
+			return "", "", err
+		}
+		// Nobody can dial alice, and she knows of no way to bob but this one.
+		alice := fmt.Sprintf("{type: kademlia, mdns: false, listen: [], bootstrap: [%s/p2p/%s]}", meshAddress(entry), bob)
+		return s.weftPair(ctx, alice, fmt.Sprintf("{type: kademlia, mdns: false, listen: [%s]}", meshAddress(port)), "")
+	}
+}
+
+func meshAddress(port int) string { return fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port) }
+
+// meshID returns what a node is called in a mesh.
+func (s *site) meshID(ctx context.Context, name string) (string, error) {
+	if _, err := s.identity(ctx, name); err != nil {
+		return "", err
+	}
+	id, err := identity.Load(filepath.Join(s.dir, name))
+	if err != nil {
+		return "", err
+	}
+	return plugins.MeshID(id.Public())
 }
 
 // weftPair starts two Mosquittos and a node beside each, alice to send and bob to receive, each over its end of the link. The route

@@ -19,6 +19,7 @@ type site struct {
 	sync      string // JetStream's sync_interval
 	processes []*process
 	ends      []func() // of what runs in this process
+	far       *far     // what is between the nodes, where that is far; else nil
 }
 
 // close ends what was started, the last first.

@@ -39,7 +39,7 @@ type mesh struct {
 	log       kademlia.Log // limits of the feeds; default where zero
 }
 
-func newMesh(t *testing.T) *mesh {
+func newMesh(t testing.TB) *mesh {
 	t.Helper()
 	m := &mesh{dirs: map[string]string{}, names: []string{
 		"alice", "bob", "carol", "dave", "stranger", "nobody", "origin0", "origin1", "origin2", "origin3",
@@ -54,7 +54,7 @@ func newMesh(t *testing.T) *mesh {
 	return m
 }
 
-func (m *mesh) config(t *testing.T, name string) kademlia.Config {
+func (m *mesh) config(t testing.TB, name string) kademlia.Config {
 	t.Helper()
 	var c kademlia.Config
 	c.SetDefaults()
@@ -79,14 +79,14 @@ func (m *mesh) config(t *testing.T, name string) kademlia.Config {
 	return c
 }
 
-func (m *mesh) node(t *testing.T, name string, follow ...string) *kademlia.Transport {
+func (m *mesh) node(t testing.TB, name string, follow ...string) *kademlia.Transport {
 	t.Helper()
 	c := m.config(t, name)
 	c.Follow = follow
 	return build(t, c)
 }
 
-func build(t *testing.T, c kademlia.Config) *kademlia.Transport {
+func build(t testing.TB, c kademlia.Config) *kademlia.Transport {
 	t.Helper()
 	node, err := kademlia.New(c, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -94,7 +94,7 @@ func build(t *testing.T, c kademlia.Config) *kademlia.Transport {
 }
 
 // start starts a node, which ends with the test at the latest.
-func start(t *testing.T, node *kademlia.Transport) *kademlia.Transport {
+func start(t testing.TB, node *kademlia.Transport) *kademlia.Transport {
 	t.Helper()
 	require.NoError(t, node.Start(t.Context()))
 	t.Cleanup(func() { _ = node.Close() })
@@ -136,7 +136,7 @@ func numbered(n int) *message.Message {
 }
 
 // subscribe begins a subscription that lasts as long as the test.
-func subscribe(t *testing.T, node *kademlia.Transport, topic string) <-chan *message.Message {
+func subscribe(t testing.TB, node *kademlia.Transport, topic string) <-chan *message.Message {
 	t.Helper()
 	frames, err := node.Subscribe(t.Context(), topic)
 	require.NoError(t, err)
@@ -144,7 +144,7 @@ func subscribe(t *testing.T, node *kademlia.Transport, topic string) <-chan *mes
 }
 
 // receive returns the next frame, not acknowledged.
-func receive(t *testing.T, frames <-chan *message.Message) *message.Message {
+func receive(t testing.TB, frames <-chan *message.Message) *message.Message {
 	t.Helper()
 	select {
 	case m, ok := <-frames:
@@ -159,7 +159,7 @@ func receive(t *testing.T, frames <-chan *message.Message) *message.Message {
 }
 
 // result returns what became of a frame.
-func result(t *testing.T, sent <-chan error) error {
+func result(t testing.TB, sent <-chan error) error {
 	t.Helper()
 	select {
 	case err := <-sent:
@@ -190,7 +190,7 @@ func see(t *testing.T, profiles <-chan transports.Announcement, name, profile st
 }
 
 // eventually polls until the claim holds.
-func eventually(t *testing.T, claim string, holds func() bool) {
+func eventually(t testing.TB, claim string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

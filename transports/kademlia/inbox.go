@@ -114,10 +114,7 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 	defer cancel()
 	confirming.Go(func() { p.origin.confirm(ctx, c, confirmed) })
 	for {
-		if err := c.within(0); err != nil {
-			return err
-		}
-		if _, err := c.r.Peek(1); err != nil { // between frames it may be silent
+		if err := c.await(); err != nil { // between frames it may be silent
 			return err
 		}
 		p.origin.setReading(true)
@@ -134,9 +131,6 @@ var errSuperseded = errors.New("the peer has opened another stream")
 
 // receiveFrame reads one frame, of which the first byte is there, and puts it into the line.
 func (t *Transport) receiveFrame(ctx context.Context, p *neighbour, c *conn, session uint64) error {
-	if err := c.within(stallTime); err != nil {
-		return err
-	}
 	uuid, err := c.bytes(maxUUID)
 	if err != nil {
 		return noEOF(err)

@@ -134,18 +134,25 @@ func (o *outbox) close(err error) {
 	o.failFrom(0, err)
 }
 
+// look returns the frame of a number, which is about to be written, or, while there is none, what is closed when that may have changed.
+func (o *outbox) look(number uint64) (*sending, <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if at := number - o.confirmed - 1; number > o.confirmed && at < uint64(len(o.queue)) {
+		s := o.queue[at]
+		o.begun = max(o.begun, number)
+		return s, nil
+	}
+	return nil, o.changed
+}
+
 // pending returns the frame of a number, waiting for one until ctx ends.
 func (o *outbox) pending(ctx context.Context, number uint64) (*sending, error) {
 	for {
-		o.mu.Lock()
-		if at := number - o.confirmed - 1; number > o.confirmed && at < uint64(len(o.queue)) {
-			s := o.queue[at]
-			o.begun = max(o.begun, number)
-			o.mu.Unlock()
+		s, changed := o.look(number)
+		if s != nil {
 			return s, nil
 		}
-		changed := o.changed
-		o.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -286,21 +293,24 @@ func (o *outbox) resume(received uint64) (next uint64, err error) {
 	return max(received, o.confirmed) + 1, nil
 }
 
-// write sends the frames from a number on until ctx ends or the stream breaks.
+// write sends the frames from a number on until ctx ends or the stream breaks. Those that wait together leave together.
 func (t *Transport) write(ctx context.Context, p *neighbour, c *conn, next uint64) error {
 	for ; ; next++ {
-		s, err := p.outbox.pending(ctx, next)
-		if err != nil {
-			return err
+		s, _ := p.outbox.look(next)
+		if s == nil {
+			err := c.flush()
+			if err != nil {
+				return err
+			}
+			if s, err = p.outbox.pending(ctx, next); err != nil {
+				return err
+			}
 		}
-		if err := c.within(stallTime); err != nil { // the peer now owes an answer
+		if err := c.within(stallTime); err != nil { // the peer owes an answer from now on
 			return err
 		}
 		c.putBytes([]byte(s.uuid))
 		c.putBytes(s.payload)
-		if err := c.flush(); err != nil {
-			return err
-		}
 		t.status.bytesOut.Add(uint64(len(s.payload)))
 	}
 }

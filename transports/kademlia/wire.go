@@ -67,6 +67,27 @@ func (c *conn) within(d time.Duration) error {
 	return c.SetReadDeadline(time.Now().Add(d))
 }
 
+// hurry sets that the next read must end within stallTime, unless so many bytes are here that it will not wait: most of what small
+// frames cost would be deadlines.
+func (c *conn) hurry(bytes int) error {
+	if c.r.Buffered() >= bytes {
+		return nil
+	}
+	return c.within(stallTime)
+}
+
+// await waits for the first byte of what comes next, as long as it takes.
+func (c *conn) await() error {
+	if c.r.Buffered() > 0 {
+		return nil
+	}
+	if err := c.within(0); err != nil {
+		return err
+	}
+	_, err := c.r.Peek(1)
+	return err
+}
+
 // number reads a number, waiting for its first byte as long as it takes or as [conn.within] says.
 func (c *conn) number() (uint64, error) { return binary.ReadUvarint(c.r) }
 
@@ -81,6 +102,9 @@ func (c *conn) bytes(most int) ([]byte, error) {
 
 // size reads how long the string is that follows, at most so many bytes.
 func (c *conn) size(most int) (int, error) {
+	if err := c.hurry(binary.MaxVarintLen64); err != nil {
+		return 0, err
+	}
 	size, err := c.number()
 	if err != nil {
 		return 0, err
@@ -97,10 +121,11 @@ func (c *conn) body(size int) (b []byte, err error) {
 	for from := 0; from < size; from = len(b) {
 		b = append(b, make([]byte, min(size-from, max(readChunk, from)))...)
 		for at := from; at < len(b); at += readChunk {
-			if err := c.within(stallTime); err != nil {
+			piece := b[at:min(len(b), at+readChunk)]
+			if err := c.hurry(len(piece)); err != nil {
 				return nil, err
 			}
-			if _, err := io.ReadFull(c.r, b[at:min(len(b), at+readChunk)]); err != nil {
+			if _, err := io.ReadFull(c.r, piece); err != nil {
 				return nil, noEOF(err)
 			}
 		}
