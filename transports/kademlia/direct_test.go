@@ -69,7 +69,7 @@ func inbox(t *testing.T, node *kademlia.Transport) (frames <-chan string, end fu
 	}()
 	return out, func() {
 		cancel()
-		for range out { //nolint:revive // until it is closed
+		for range out {
 		}
 	}
 }

@@ -214,13 +214,3 @@ func noLeaks(t *testing.T) {
 		}
 	})
 }
-
-// connected reports whether a node has a connection to the peer.
-func connected(node *kademlia.Transport, name string) bool {
-	for _, p := range node.Mesh().Peers {
-		if p.Peer == name {
-			return p.Address != ""
-		}
-	}
-	return false
-}
