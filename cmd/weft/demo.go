@@ -132,7 +132,7 @@ func joinDemo(over string, sites []*demoSite) (title string, end func(), err err
 			return "", nil, err
 		}
 		for _, s := range sites {
-			s.hub = fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 300ms, resend_after: 2s}", simulation.URL(s.name), s.name)
+			s.hub = fmt.Sprintf("{type: twister, url: %q, user: %s, poll: 100ms, profile_poll: 1s, receipt_delay: 300ms}", simulation.URL(s.name), s.name)
 		}
 		return "a SIMULATED Twister network (daemons inside this process, none of the real ones)", simulation.Close, nil
 	}

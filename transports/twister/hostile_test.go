@@ -24,7 +24,7 @@ func TestReceiptIsAsSmallHoweverFarASenderSkips(t *testing.T) {
 
 // Each receipt of a later start has all frames posted again. How many posts do a thousand of them cost?
 func TestReceiptsOfLaterStartsHaveAllPostedAgainOnce(t *testing.T) {
-	o := newOutbox(bob, Config{Receipts: receiptsOn, ResendAfter: time.Hour}, newStatus(quietLog()))
+	o := newOutbox(bob, Config{User: alice, Receipts: receiptsOn, ResendAfter: time.Hour}, newStatus(quietLog()))
 	posts := 0
 	o.post = func(m post, done func(int, error)) {
 		m.text(posts)
@@ -41,7 +41,7 @@ func TestReceiptsOfLaterStartsHaveAllPostedAgainOnce(t *testing.T) {
 		require.True(t, o.receive(&receipt{epoch: uint32(10 + 10*i), number: 1}, now))
 	}
 	require.Equal(t, 20, posts)
-	require.EqualValues(t, 11, o.epoch)
+	require.EqualValues(t, 12, o.epoch)
 	o.receive(&receipt{epoch: 1 << 20, number: 1}, now.Add(time.Hour))
 	require.Equal(t, 30, posts)
 }

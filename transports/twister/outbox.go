@@ -24,7 +24,7 @@ const (
 //   - what a receipt says is missing, unless it may still be on its way;
 //   - what the own daemon has lost, as a session begins.
 type outbox struct {
-	to       string
+	from, to string
 	epoch    uint32 // of this start
 	receipts bool
 	resend   time.Duration
@@ -43,7 +43,7 @@ type outbox struct {
 
 func newOutbox(to string, c Config, st *status) *outbox {
 	return &outbox{
-		to: to, receipts: c.receipts() == receiptsOn, resend: c.ResendAfter, status: st,
+		from: c.User, to: to, receipts: c.receipts() == receiptsOn, resend: c.ResendAfter, status: st,
 		slots: make(chan struct{}, maxAhead), next: 1,
 	}
 }

@@ -11,14 +11,15 @@ import (
 // A direct message of Weft is the prefix and a header with data behind it, as text of seven bits a byte:
 //
 //	flags    1 byte
-//	k        uvarint: the post's own, so that no two texts are alike
+//	k        uvarint: the post's own, so that no two texts of a user are alike
 //	receipt  if hasReceipt: epoch, 4 bytes; number, uvarint
 //	view     if hasView: seen, uvarint; count, uvarint; then for each frame its distance from the one before it, uvarint, the
 //	         length of a bit map, uvarint (0: all of it is there), and that bit map
 //	piece    if hasPiece: epoch, 4 bytes; number, uvarint; back, uvarint; unless isWhole index and count less one, uvarints;
 //	         if hasUUID the UUID's length, uvarint, and the UUID; and the rest is data
 //
-// The epoch counts the sender's starts. Inside of one, frames are numbered per recipient from 1 on.
+// The epoch counts the starts of the frames' sender, and is never that of the recipient (see epochFrom), so that no texts of two users are alike
+// either. Inside of one, frames are numbered per recipient from 1 on.
 const piecePrefix = "w1:"
 
 // Flags of the header. A reader refuses others: they are of a version that it does not know.

@@ -40,11 +40,11 @@ func (o *outbox) receive(r *receipt, now time.Time) bool {
 	case r.epoch < o.epoch: // of an earlier start: late
 		o.mu.Unlock()
 		return true
-	case r.epoch > o.epoch && r.epoch < math.MaxUint32 && r.number > 0:
+	case r.epoch > o.epoch && r.epoch < math.MaxUint32-1 && r.number > 0:
 		var jobs []job
 		if now.Sub(o.begun) >= o.resend { // not for each that comes: all is posted again
 			o.begun = now
-			jobs = o.begin(r.epoch + 1)
+			jobs = o.begin(epochFrom(r.epoch+1, o.from, o.to))
 		}
 		o.mu.Unlock()
 		o.start(jobs)

@@ -133,13 +133,13 @@ func (t *Transport) load() error {
 	if err := loadState(path, &starts); err != nil {
 		return err
 	}
-	// By the clock, so that it grows also where the folder was lost.
-	starts.Epoch = max(starts.Epoch+1, uint32(time.Now().Unix()))
+	// By the clock, so that it grows also where the folder was lost; and by two, for the outboxes have this one or the next.
+	starts.Epoch = max(starts.Epoch+2, uint32(time.Now().Unix()))
 	if err := saveState(path, starts); err != nil {
 		return fmt.Errorf("state of the transport: %w", err)
 	}
 	for _, p := range t.peers {
-		p.outbox.epoch = starts.Epoch
+		p.outbox.epoch = epochFrom(starts.Epoch, t.config.User, p.user)
 	}
 	return nil
 }

@@ -50,6 +50,16 @@ func TestMessagesOfOneSecondAreListedInReverse(t *testing.T) {
 	require.Equal(t, []string{"c", "b", "a"}, inbox(t, b), "of equal texts one is left")
 }
 
+func TestMessageLikeAnOwnOneOfItsSecondIsDropped(t *testing.T) {
+	_, a, b := twoSites(t, twistertest.Options{Now: func() time.Time { return time.Unix(1795331070, 0) }})
+	_, err := b.DirectMessage(t.Context(), "mqtt_bob", 0, "mqtt_alice", "same")
+	require.NoError(t, err)
+	for k, text := range []string{"same", "other"} {
+		dm(t, a, k, text)
+	}
+	require.Equal(t, []string{"other", "same"}, inbox(t, b), "the own one is left")
+}
+
 func TestWhoDoesNotFollowReceivesNothing(t *testing.T) {
 	n := newNetwork(t, twistertest.Options{})
 	a, b := newSite(t, n, "a"), newSite(t, n, "b")
