@@ -22,8 +22,9 @@ type neighbour struct {
 	origin *origin               // of a peer
 	outbox *outbox
 
-	met     atomic.Bool // it was connected before
-	probing atomic.Bool // which of its connections are alive is being found out
+	met      atomic.Bool // it was connected before
+	probing  atomic.Bool // which of its connections are alive is being found out
+	punching atomic.Bool // a direct connection is tried for from time to time
 
 	// The directory's, under its lock.
 	pushed   uint64 // number of the own profile that it has

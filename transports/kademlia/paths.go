@@ -179,6 +179,38 @@ func (t *Transport) rivals(p *neighbour) {
 	}()
 }
 
+// Waits before another attempt to get through the routers between two nodes that are connected over a relay. libp2p makes some when such a
+// connection begins, and by then a node that has just started does not know what its router makes of its address.
+const (
+	punchMin = 12 * time.Second
+	punchMax = 2 * time.Hour
+)
+
+// punch lets the connection with the peer begin anew from time to time, less and less often, while it goes over a relay: for the blink of
+// an eye that this takes, frames wait. Of two nodes one does so.
+func (t *Transport) punch(p *neighbour) {
+	if t.host.ID() > p.id || !t.overRelay(p) || !p.punching.CompareAndSwap(false, true) {
+		return
+	}
+	if !t.enter() {
+		p.punching.Store(false)
+		return
+	}
+	go func() {
+		defer t.work.Done()
+		defer p.punching.Store(false)
+		for wait := newBackoff(punchMin, punchMax); wait.sleep(t.ctx) && t.overRelay(p); {
+			_ = t.host.Network().ClosePeer(p.id)
+		}
+	}()
+}
+
+// overRelay reports whether the peer is connected, and not directly.
+func (t *Transport) overRelay(p *neighbour) bool {
+	c := best(t.host.Network().ConnsToPeer(p.id))
+	return c != nil && way(c) == wayRelayed
+}
+
 // probe asks for an answer over the connection.
 func (t *Transport) probe(c network.Conn) error {
 	ctx, cancel := context.WithTimeout(limited(t.ctx), probeTimeout)

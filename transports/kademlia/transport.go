@@ -324,6 +324,7 @@ func (t *Transport) met(p *neighbour) {
 	t.directory.push(p)
 	t.feeds.met(p)
 	t.rivals(p)
+	t.punch(p)
 }
 
 // Publish sends frames to a peer, or to all that follow this node, and waits until they are taken: by the peer, who may be away for

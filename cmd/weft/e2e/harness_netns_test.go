@@ -163,6 +163,43 @@ func (l *lan) plug(n *netns, dev, addr string) *port {
 	return p
 }
 
+// behindNAT puts the namespace behind a router of its own, which has the address on this network. Only what was asked for comes in.
+func (l *lan) behindNAT(n *netns, addr string) {
+	n.t.Helper()
+	router := newNetns(n.t, "router")
+	l.plug(router, "out", addr)
+	n.cable("eth0", router, "in")
+	router.ip("address", "add", "192.168.77.1/24", "dev", "in")
+	n.ip("address", "add", "192.168.77.2/24", "dev", "eth0")
+	n.ip("route", "add", "default", "via", "192.168.77.1")
+	router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+	for _, rule := range []string{
+		"-t nat -A POSTROUTING -o out -j MASQUERADE",
+		"-P INPUT DROP",
+		"-P FORWARD DROP",
+		"-A FORWARD -i in -o out -j ACCEPT",
+		"-A FORWARD -i out -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+	} {
+		router.run(append([]string{"iptables"}, strings.Fields(rule)...)...)
+	}
+}
+
+// requireNAT skips the test where routers cannot be had.
+func requireNAT(t *testing.T) {
+	t.Helper()
+	requireNetns(t)
+	if _, err := exec.LookPath("iptables"); err != nil {
+		t.Skip("iptables is missing; install it: apt-get install iptables")
+	}
+	probe := newNetns(t, "nat")
+	for _, rule := range []string{"-t nat -A POSTROUTING -j MASQUERADE", "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT"} {
+		args := append([]string{"netns", "exec", probe.name, "iptables"}, strings.Fields(rule)...)
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("no address translation here: %v: %s", err, out)
+		}
+	}
+}
+
 // port is where a namespace is plugged into a network.
 type port struct {
 	ns        *netns

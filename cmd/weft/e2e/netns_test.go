@@ -262,3 +262,59 @@ func TestNodesOfOneLocalNetworkFindEachOther(t *testing.T) {
 		})
 	}
 }
+
+// Two sites, each behind a router that lets in only what was asked for, and a relay that both reach. Do they talk over that, do they get
+// through the routers then, and is what they say of it true? The addresses are public ones, for libp2p does not try to get through to
+// others; nothing leaves the namespaces.
+func TestSitesBehindRoutersTalkOverARelayAndThenDirectly(t *testing.T) {
+	t.Parallel()
+	requireNAT(t)
+	m := newMesh(t, []string{"relay", "alice", "bob"})
+	m.nats = nil
+	relay, alice, bob := m.sites[0], m.sites[1], m.sites[2]
+	internet, routers := newLAN(t), map[*site]string{}
+	for i, s := range m.sites {
+		n := newNetns(t, s.name)
+		s.into(n)
+		addr := fmt.Sprintf("45.77.0.%d", i+1)
+		hub := object{"type": "kademlia", "mdns": false}
+		if s == relay {
+			hub["relay"] = object{"serve": true}
+			internet.plug(n, "eth0", addr+"/24")
+		} else {
+			hub["bootstrap"] = list{"/ip4/45.77.0.1/udp/4001/quic-v1/p2p/" + peerID(t, relay.node)}
+			hub["relays"] = hub["bootstrap"]
+			internet.behindNAT(n, addr+"/24")
+			routers[s] = addr
+		}
+		s.node.config["transports"] = object{"hub": hub}
+	}
+	m.start()
+	out, in := newLoad(t, alice.broker.addr, "out", 2), newLoad(t, bob.broker.addr, "in", 2)
+	atBob, atAlice := newRecord(t, bob.broker.addr, "out/#", 2), newRecord(t, alice.broker.addr, "in/#", 2)
+	flow := func() {
+		t.Helper()
+		require.NoError(t, out.publish(t.Context(), 200))
+		require.NoError(t, in.publish(t.Context(), 200))
+		atBob.awaitAll(t, out, 60*time.Second)
+		atAlice.awaitAll(t, in, 60*time.Second)
+	}
+	flow()
+	for from, to := range map[*site]*site{alice: bob, bob: alice} {
+		from.node.await(120*time.Second, func(st pipeline.Status) error {
+			for _, p := range st.Transports["hub"].Mesh.Peers {
+				if p.Peer == to.name && p.How == "direct QUIC" {
+					require.Equal(t, "/ip4/"+routers[to]+"/udp/4001/quic-v1", p.Address)
+					return nil
+				}
+			}
+			return fmt.Errorf("%s reaches %s over the relay alone: %+v", from.name, to.name, st.Transports["hub"].Mesh.Peers)
+		})
+	}
+	relay.node.kill() // which does no harm any more
+	flow()
+	for _, r := range []*record{atBob, atAlice} {
+		r.requireOrder(t)
+		r.requireOnce(t)
+	}
+}
