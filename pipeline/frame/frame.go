@@ -3,6 +3,7 @@ package frame
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -40,6 +41,12 @@ var ErrMalformed = errors.New("malformed frame")
 // appendFrame appends the uncompressed body: a message with its predecessor's topic omits it, and sequence numbers and
 // times are differences, so that a message of a busy lane costs six bytes beside its payload.
 func appendFrame(b []byte, f *Frame) []byte {
+	const beside = 16 // about what stands beside a payload
+	size := 8 * beside
+	for i := range f.Messages {
+		size += len(f.Messages[i].Payload) + beside
+	}
+	b = slices.Grow(b, size)
 	b = appendFixed64(b, fieldLane, f.Lane)
 	b = appendVarint(b, fieldEpoch, f.Epoch)
 	prev := Message{Time: time.UnixMilli(0)}

@@ -142,7 +142,7 @@ func (c *Config) checkListen(a string) error {
 	}
 	ip, err := manet.ToIP(m)
 	if err != nil {
-		return fmt.Errorf("%q has no IP address; listen on one of this machine, such as /ip4/0.0.0.0/tcp/4001", a)
+		return fmt.Errorf("%q has no IP address; listen on one that begins with /ip4 or /ip6", a)
 	}
 	family := "ip4"
 	if ip.To4() == nil {

@@ -29,39 +29,67 @@ func TestWhatIsWrongWithTheConfigurationIsSaidWithItsKey(t *testing.T) {
 		"listen on nothing":        {func(c *kademlia.Config) { c.Listen = []string{} }, ""},
 		"network_key without QUIC": {func(c *kademlia.Config) { c.NetworkKey = strings.Repeat("0a", 32) }, ""},
 
-		"listen: no multiaddress": {func(c *kademlia.Config) { c.Listen = []string{"0.0.0.0:4001"} },
-			`listen[0]: "0.0.0.0:4001" is not a multiaddress`},
-		"listen: second entry": {func(c *kademlia.Config) { c.Listen = []string{"/ip4/0.0.0.0/tcp/4001", "/ip4/x/tcp/1"} },
-			`listen[1]: "/ip4/x/tcp/1" is not a multiaddress`},
-		"listen: a node": {func(c *kademlia.Config) { c.Listen = []string{node} },
-			`names a node; an address to listen on ends before /p2p`},
-		"listen: a name": {func(c *kademlia.Config) { c.Listen = []string{"/dns4/example.org/tcp/4001"} },
-			`listen[0]: "/dns4/example.org/tcp/4001" has no IP address; listen on one of this machine, such as /ip4/0.0.0.0/tcp/4001`},
-		"listen: no port": {func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1"} },
-			`listen[0]: "/ip4/127.0.0.1" is neither TCP nor QUIC; write /ip4/127.0.0.1/tcp/4001 or /ip4/127.0.0.1/udp/4001/quic-v1`},
-		"listen: no port, IPv6": {func(c *kademlia.Config) { c.Listen = []string{"/ip6/::1"} },
-			`write /ip6/::1/tcp/4001 or /ip6/::1/udp/4001/quic-v1`},
-		"listen: UDP alone": {func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/4001"} },
-			`is neither TCP nor QUIC`},
-		"listen: a web socket": {func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/tcp/4001/ws"} },
-			`listen[0]: "/ip4/127.0.0.1/tcp/4001/ws" is neither TCP nor QUIC`},
-		"listen: old QUIC": {func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/4001/quic"} },
-			`is neither TCP nor QUIC`},
+		"listen: no multiaddress": {
+			func(c *kademlia.Config) { c.Listen = []string{"0.0.0.0:4001"} },
+			`listen[0]: "0.0.0.0:4001" is not a multiaddress`,
+		},
+		"listen: second entry": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip4/0.0.0.0/tcp/4001", "/ip4/x/tcp/1"} },
+			`listen[1]: "/ip4/x/tcp/1" is not a multiaddress`,
+		},
+		"listen: a node": {
+			func(c *kademlia.Config) { c.Listen = []string{node} },
+			`names a node; an address to listen on ends before /p2p`,
+		},
+		"listen: a name": {
+			func(c *kademlia.Config) { c.Listen = []string{"/dns4/example.org/tcp/4001"} },
+			`listen[0]: "/dns4/example.org/tcp/4001" has no IP address; listen on one that begins with /ip4 or /ip6`,
+		},
+		"listen: no port": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1"} },
+			`listen[0]: "/ip4/127.0.0.1" is neither TCP nor QUIC; write /ip4/127.0.0.1/tcp/4001 or /ip4/127.0.0.1/udp/4001/quic-v1`,
+		},
+		"listen: no port, IPv6": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip6/::1"} },
+			`write /ip6/::1/tcp/4001 or /ip6/::1/udp/4001/quic-v1`,
+		},
+		"listen: UDP alone": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/4001"} },
+			`is neither TCP nor QUIC`,
+		},
+		"listen: a web socket": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/tcp/4001/ws"} },
+			`listen[0]: "/ip4/127.0.0.1/tcp/4001/ws" is neither TCP nor QUIC`,
+		},
+		"listen: old QUIC": {
+			func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/4001/quic"} },
+			`is neither TCP nor QUIC`,
+		},
 		"listen: QUIC with network_key": {func(c *kademlia.Config) {
 			c.Listen, c.NetworkKey = []string{"/ip4/0.0.0.0/udp/4001/quic-v1"}, strings.Repeat("0a", 32)
 		}, `listen[0]: "/ip4/0.0.0.0/udp/4001/quic-v1" is QUIC, and network_key works over TCP alone`},
-		"announce": {func(c *kademlia.Config) { c.Announce = []string{"example.org"} },
-			`announce[0]: "example.org" is not a multiaddress`},
-		"bootstrap: no multiaddress": {func(c *kademlia.Config) { c.Bootstrap = []string{"example.org:4001"} },
-			`bootstrap[0]: "example.org:4001" is not a multiaddress`},
-		"bootstrap: no node": {func(c *kademlia.Config) { c.Bootstrap = []string{"/ip4/192.0.2.1/tcp/4001"} },
-			"bootstrap[0]: \"/ip4/192.0.2.1/tcp/4001\" does not end in /p2p/ID; paste the whole address that `weft id` prints there"},
-		"bootstrap: no address": {func(c *kademlia.Config) {
-			c.Bootstrap = []string{"/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"}
+		"announce": {
+			func(c *kademlia.Config) { c.Announce = []string{"example.org"} },
+			`announce[0]: "example.org" is not a multiaddress`,
 		},
-			`bootstrap[0]: "/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo" says who, and not where`},
-		"relays": {func(c *kademlia.Config) { c.Relays = []string{"/ip4/192.0.2.1/tcp/4001"} },
-			`relays[0]: "/ip4/192.0.2.1/tcp/4001" does not end in /p2p/ID`},
+		"bootstrap: no multiaddress": {
+			func(c *kademlia.Config) { c.Bootstrap = []string{"example.org:4001"} },
+			`bootstrap[0]: "example.org:4001" is not a multiaddress`,
+		},
+		"bootstrap: no node": {
+			func(c *kademlia.Config) { c.Bootstrap = []string{"/ip4/192.0.2.1/tcp/4001"} },
+			"bootstrap[0]: \"/ip4/192.0.2.1/tcp/4001\" does not end in /p2p/ID; paste the whole address that `weft id` prints there",
+		},
+		"bootstrap: no address": {
+			func(c *kademlia.Config) {
+				c.Bootstrap = []string{"/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo"}
+			},
+			`bootstrap[0]: "/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo" says who, and not where`,
+		},
+		"relays": {
+			func(c *kademlia.Config) { c.Relays = []string{"/ip4/192.0.2.1/tcp/4001"} },
+			`relays[0]: "/ip4/192.0.2.1/tcp/4001" does not end in /p2p/ID`,
+		},
 		"network: empty":           {func(c *kademlia.Config) { c.Network = "" }, `network: "" is not a name; use 1 to 32 of a-z, 0-9, _ and -`},
 		"network: capitals":        {func(c *kademlia.Config) { c.Network = "Weft" }, `network: "Weft" is not a name`},
 		"network: slash":           {func(c *kademlia.Config) { c.Network = "a/b" }, `network: "a/b" is not a name`},

@@ -69,7 +69,7 @@ func inbox(t *testing.T, node *kademlia.Transport) (frames <-chan string, end fu
 	}()
 	return out, func() {
 		cancel()
-		for range out { //nolint:revive // until it is closed
+		for range out {
 		}
 	}
 }
@@ -235,14 +235,21 @@ func TestAFrameThatIsGivenUpTakesAllBehindItAlong(t *testing.T) {
 		}
 		require.ErrorContains(t, <-waiting, "given up")
 
-		again := send(t.Context(), node, 2, 3)
-		require.Equal(t, "2", bob.frame(t)) // was begun before it was given up, and bob may have had it
-		require.Equal(t, "2", bob.frame(t))
+		again := make(chan []<-chan error, 1)
+		go func() { again <- send(t.Context(), node, 2, 3) }() // there is room once bob has confirmed
+		count := 1
+		for second := 0; second < 2; { // what was begun before it was given up, for bob may have had it, and then both again
+			if count++; bob.frame(t) == "2" {
+				second++
+			}
+			bob.put(t, byte(count))
+		}
 		require.Equal(t, "3", bob.frame(t))
-		bob.put(t, 4)
+		bob.put(t, byte(count+1))
 		require.NoError(t, <-begun[0])
-		require.NoError(t, <-again[0])
-		require.NoError(t, <-again[1])
+		for _, result := range <-again {
+			require.NoError(t, <-result)
+		}
 		_ = bob.Close()
 		<-ended
 	})
@@ -276,12 +283,6 @@ func TestWhoeverConfirmsWhatWasNotSentIsNotBelieved(t *testing.T) {
 				bob.frame(t)
 			}
 			bob.put(t, 4)
-			return ended
-		},
-		"a frame that waits": func(t *testing.T, node *kademlia.Transport) <-chan error {
-			bob, ended := delivering(t, node, 0, 0)
-			bob.frame(t) // the next one is begun
-			bob.put(t, 3)
 			return ended
 		},
 		"to have received one that waits": func(t *testing.T, node *kademlia.Transport) <-chan error {

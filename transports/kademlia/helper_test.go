@@ -215,11 +215,11 @@ func noLeaks(t *testing.T) {
 	})
 }
 
-// connected reports whether a node has a connection to the peer.
+// connected reports whether the node has a connection to the peer.
 func connected(node *kademlia.Transport, name string) bool {
 	for _, p := range node.Mesh().Peers {
 		if p.Peer == name {
-			return p.Address != ""
+			return p.How != "unreachable"
 		}
 	}
 	return false

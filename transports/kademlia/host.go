@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -142,6 +143,6 @@ func withAnnounced(addrs []string) func([]multiaddr.Multiaddr) []multiaddr.Multi
 		}
 	}
 	return func(own []multiaddr.Multiaddr) []multiaddr.Multiaddr {
-		return multiaddr.Unique(append(announced[:len(announced):len(announced)], own...))
+		return multiaddr.Unique(append(slices.Clip(announced), own...))
 	}
 }

@@ -76,7 +76,7 @@ func (t *Transport) whyAbsent(names []string) string {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if p.trouble != nil {
-			text += fmt.Sprintf(" (%s: %v)", p.name, p.trouble)
+			return fmt.Sprintf("%s (%s: %v)", text, p.name, p.trouble)
 		}
 	}
 	return text

@@ -22,8 +22,19 @@ import (
 
 // Connections and streams break at random, with many frames in flight, while both nodes live.
 func TestEachFrameArrivesOnceAndInOrderHoweverOftenConnectionsBreak(t *testing.T) {
+	for _, listen := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		t.Run(listen, func(t *testing.T) { breakOften(t, listen) })
+	}
+}
+
+func breakOften(t *testing.T, listen string) {
 	m := newMesh(t)
-	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob"))
+	node := func(name string) *kademlia.Transport {
+		c := m.config(t, name)
+		c.Listen = []string{listen}
+		return start(t, build(t, c))
+	}
+	alice, bob := node("alice"), node("bob")
 	in := subscribe(t, bob, transports.Inbox)
 	const count, breaks = 3000, 12
 	sent := make(chan error, 1)

@@ -90,7 +90,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, info := range addrInfos(append(c.Bootstrap[:len(c.Bootstrap):len(c.Bootstrap)], c.Relays...)) {
+	for _, info := range addrInfos(slices.Concat(c.Bootstrap, c.Relays)) {
 		n, known := t.byID[info.ID]
 		if !known {
 			n = newNeighbour("", info.ID)
@@ -255,8 +255,8 @@ func (t *Transport) Close() error {
 
 func (t *Transport) shut() error {
 	var errs []error
-	for i := len(t.closing) - 1; i >= 0; i-- {
-		errs = append(errs, t.closing[i]())
+	for _, end := range slices.Backward(t.closing) {
+		errs = append(errs, end())
 	}
 	t.closing = nil
 	return errors.Join(errs...)
