@@ -28,6 +28,10 @@ type directory struct {
 	known   map[string]record
 	changed chan struct{} // closed and replaced when own or known changes
 	awake   chan struct{} // holds a token when the directory should be asked now
+
+	// What of own the directory has, and since when: of run alone.
+	placed   uint64
+	placedAt time.Time
 }
 
 func newDirectory(t *Transport) *directory {
@@ -282,8 +286,11 @@ func (d *directory) round(ctx context.Context) {
 	d.mu.Lock()
 	small, own := d.small, d.own
 	d.mu.Unlock()
-	if small != nil {
-		if err := d.put(ctx, own, small); err != nil && ctx.Err() == nil {
+	if small != nil && (own.seq != d.placed || time.Since(d.placedAt) >= d.t.config.Refresh/2) {
+		switch err := d.put(ctx, own, small); {
+		case err == nil:
+			d.placed, d.placedAt = own.seq, time.Now()
+		case ctx.Err() == nil:
 			d.t.log.Debug("profile not put into the directory", "error", err)
 		}
 	}

@@ -114,6 +114,20 @@ func TestFollowerCatchesUpFromAnotherWhileTheOriginIsAway(t *testing.T) {
 	}
 }
 
+// A feed that is new to a node is news for the directory; its profile is none.
+func TestProfileIsPutIntoTheDirectoryOnce(t *testing.T) {
+	m := newMesh(t)
+	bob := start(t, m.node(t, "bob", "alice", "carol"))
+	require.NoError(t, bob.Announce(t.Context(), []byte("profile")))
+	announced := func() float64 { return metric(bob.Metrics(), lookups, "announce") }
+	eventually(t, "the directory has the profile", func() bool { return announced() > 0 })
+	start(t, m.node(t, "alice"))
+	eventually(t, "the directory knows that bob follows alice", func() bool { return bob.Offered("alice") })
+	require.EqualValues(t, 1, announced())
+	require.NoError(t, bob.Announce(t.Context(), []byte("another profile")))
+	eventually(t, "the directory has the new profile", func() bool { return announced() > 1 })
+}
+
 func TestFrameThatIsTooLargeForGossipIsFetched(t *testing.T) {
 	m := newMesh(t)
 	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))

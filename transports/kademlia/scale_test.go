@@ -130,15 +130,34 @@ func (c *crowd) startAll(nodes []int) {
 
 // await waits until all claims hold, and returns how long that took.
 func (c *crowd) await(what string, claims ...func() bool) time.Duration {
-	begin := time.Now()
-	for tick := time.Millisecond; len(claims) > 0; {
+	begin, all := time.Now(), len(claims)
+	for told := begin; len(claims) > 0; time.Sleep(time.Millisecond) {
 		claims = slices.DeleteFunc(claims, func(holds func() bool) bool { return holds() })
-		if time.Since(begin) > 10*time.Minute {
-			c.b.Fatalf("%d times never: %s", len(claims), what)
+		if time.Since(told) > 30*time.Second {
+			told = time.Now()
+			c.b.Logf("%d of %d times not yet after %v: %s; %v", len(claims), all, time.Since(begin).Round(time.Second), what, c.trouble())
 		}
-		time.Sleep(tick)
+		if time.Since(begin) > patienceOfCrowd {
+			c.b.Fatalf("%d of %d times never: %s", len(claims), all, what)
+		}
 	}
 	return time.Since(begin)
+}
+
+// patienceOfCrowd is how long anything may take.
+const patienceOfCrowd = 5 * time.Minute
+
+// trouble returns why the first node that lacks a peer lacks it.
+func (c *crowd) trouble() string {
+	for _, node := range c.nodes {
+		if node == nil {
+			continue
+		}
+		if detail := node.Report().Detail; detail != "" {
+			return detail
+		}
+	}
+	return "all are connected"
 }
 
 // connected returns whether a node is connected to those of its peers that run.
