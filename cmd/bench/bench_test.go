@@ -20,7 +20,7 @@ import (
 func TestReferencePathsAreMeasuredWithoutLoss(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "report.md")
 	var stdout bytes.Buffer
-	args := []string{"-scenarios", "mosquitto,bridge", "-sizes", "64", "-warmup", "50ms", "-duration", "200ms", "-dir", t.TempDir(), "-out", file}
+	args := []string{"-scenarios", "mosquitto,bridge", "-sizes", "64", "-warmup", "100ms", "-duration", "500ms", "-dir", t.TempDir(), "-out", file}
 	require.NoError(t, run(t.Context(), args, &stdout, slog.New(slog.DiscardHandler)))
 
 	written, err := os.ReadFile(file)
