@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
 )
 
@@ -186,3 +187,23 @@ func (t *Transport) LookUp(ctx context.Context, of ed25519.PublicKey) (uint64, e
 
 // RefreshTable looks for nodes for every part of the routing table of the directory.
 func (t *Transport) RefreshTable() error { return <-t.dht.ForceRefresh() }
+
+// CorrectAddresses returns what a node says of its own addresses where libp2p knows the old ones, and the machine's have changed.
+func CorrectAddresses(before, now, old, listen []string) (corrected []string) {
+	m := newMoves()
+	for _, ips := range [][]string{before, now} {
+		seen := map[string]bool{}
+		for _, ip := range ips {
+			seen[ip] = true
+		}
+		m.see(seen)
+	}
+	var own []multiaddr.Multiaddr
+	for _, a := range old {
+		own = append(own, multiaddr.StringCast(a))
+	}
+	for _, a := range m.correct(own, listen) {
+		corrected = append(corrected, a.String())
+	}
+	return corrected
+}

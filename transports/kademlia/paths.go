@@ -50,6 +50,13 @@ func (m *moves) look() (came, gone bool, err error) {
 			now[a.IP.String()] = true
 		}
 	}
+	came, gone = m.see(now)
+	return came, gone, nil
+}
+
+// see takes what addresses there are. Link-local ones, which come and go with every container, lead to no node.
+func (m *moves) see(now map[string]bool) (came, gone bool) {
+	maps.DeleteFunc(now, func(ip string, _ bool) bool { return net.ParseIP(ip).IsLinkLocalUnicast() })
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	first := m.now == nil
@@ -65,7 +72,7 @@ func (m *moves) look() (came, gone bool, err error) {
 		}
 	}
 	m.now = now
-	return came, gone, nil
+	return came, gone
 }
 
 // has reports whether the machine has the address.
@@ -89,7 +96,7 @@ func (m *moves) correct(own []multiaddr.Multiaddr, listen []string) []multiaddr.
 	})
 	var came []multiaddr.Multiaddr
 	for ip := range m.changed {
-		if a, err := manet.FromIP(net.ParseIP(ip)); m.now[ip] && err == nil && !manet.IsIP6LinkLocal(a) {
+		if a, err := manet.FromIP(net.ParseIP(ip)); m.now[ip] && err == nil {
 			came = append(came, a)
 		}
 	}
@@ -126,7 +133,7 @@ func (t *Transport) watchMoves() {
 // closeStranded closes the connections by addresses that the machine has not any more. QUIC does not say which one it goes by.
 func (t *Transport) closeStranded() {
 	for _, c := range t.host.Network().Conns() {
-		if ip, err := manet.ToIP(c.LocalMultiaddr()); err == nil && (ip.IsUnspecified() || !t.moves.has(ip)) {
+		if ip, err := manet.ToIP(c.LocalMultiaddr()); err == nil && !ip.IsLinkLocalUnicast() && (ip.IsUnspecified() || !t.moves.has(ip)) {
 			_ = c.Close()
 		}
 	}

@@ -92,6 +92,8 @@ const (
 
 // onEach runs the test for each way that nodes may be connected.
 func onEach(t *testing.T, test func(t *testing.T, listen string)) {
+	t.Helper()
+	t.Parallel()
 	for name, listen := range map[string]string{"TCP": overTCP, "QUIC": overQUIC} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -134,7 +136,7 @@ func TestNothingIsLostAmongThreeMachinesWhenTheNetworkSwallowsPackets(t *testing
 			s.moment()
 			victim := s.ports[s.sites[rand.N(len(s.sites))]]
 			victim.swallow()
-			time.Sleep(rand.N(12 * time.Second)) // how long it lasts
+			time.Sleep(rand.N(10 * time.Second)) // how long it lasts
 			victim.open()
 			s.awaitHealed("a black hole")
 		})
