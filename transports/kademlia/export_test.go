@@ -207,3 +207,6 @@ func CorrectAddresses(before, now, old, listen []string) (corrected []string) {
 	}
 	return corrected
 }
+
+// NeedsDoor reports whether the node keeps a connection to the first node that it has entered the mesh by.
+func NeedsDoor(t *Transport) bool { return t.needs(t.entries[0]) }

@@ -18,6 +18,7 @@ import (
 type neighbour struct {
 	name   string
 	id     peer.ID
+	door   bool                  // it serves to enter the mesh, and is neither peer nor relay
 	fixed  []multiaddr.Multiaddr // where the configuration says it is
 	origin *origin               // of a peer
 	outbox *outbox
@@ -109,6 +110,8 @@ const (
 	dialMin     = time.Second
 	dialMax     = 30 * time.Second
 	dialTimeout = 15 * time.Second
+	// enoughNodes is how many nodes of the directory are enough to do without those to enter it by, which all the others ask too.
+	enoughNodes = 8
 	// seekMax is the longest wait between one question to the directory where the neighbour is and the next.
 	seekMax = 5 * time.Minute
 )
@@ -130,7 +133,10 @@ func (t *Transport) keep(p *neighbour) {
 				return
 			}
 		}
-		err := t.dial(p)
+		var err error
+		if t.needs(p) {
+			err = t.dial(p)
+		}
 		if err != nil && !time.Now().Before(seek) {
 			err = t.seek(p, err)
 			seek = time.Now().Add(seekWait.wait())
@@ -151,6 +157,11 @@ func (t *Transport) keep(p *neighbour) {
 		}
 		timer.Stop()
 	}
+}
+
+// needs reports whether a connection to the neighbour is of use now.
+func (t *Transport) needs(p *neighbour) bool {
+	return !p.door || t.dht.RoutingTable().Size() < enoughNodes
 }
 
 func (p *neighbour) label() string {

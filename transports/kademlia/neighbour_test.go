@@ -50,3 +50,14 @@ func TestAbsentPeerIsTriedAgainAndSaidWhy(t *testing.T) {
 	require.True(t, strings.HasPrefix(detail, "not connected: bob (bob: /ip4/127.0.0.1/tcp/"), detail)
 	require.NotContains(t, detail, "backoff")
 }
+
+// A node that many enter the mesh by has not room for all of them.
+func TestANodeToEnterByIsLeftAloneOnceOthersAreKnown(t *testing.T) {
+	m := newMesh(t)
+	alice := start(t, m.node(t, "alice"))
+	require.True(t, kademlia.NeedsDoor(alice))
+	for _, name := range m.names[1:] {
+		start(t, m.node(t, name))
+	}
+	eventually(t, "there are others to ask", func() bool { return !kademlia.NeedsDoor(alice) })
+}

@@ -94,6 +94,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 		n, known := t.byID[info.ID]
 		if !known {
 			n = newNeighbour("", info.ID)
+			n.door = !slices.ContainsFunc(addrInfos(c.Relays), func(r peer.AddrInfo) bool { return r.ID == info.ID })
 			t.entries = append(t.entries, n)
 			t.byID[info.ID] = n
 		}
@@ -172,7 +173,9 @@ func (t *Transport) open() error {
 	}
 	t.closing = append(t.closing, t.host.Close)
 	for _, p := range slices.Concat(t.entries, t.peers) {
-		t.host.ConnManager().Protect(p.id, "weft")
+		if !p.door {
+			t.host.ConnManager().Protect(p.id, "weft")
+		}
 	}
 	connectedness, err := t.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.BufSize(256))
 	if err != nil {
