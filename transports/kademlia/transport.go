@@ -9,10 +9,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/libp2p/go-libp2p-kad-dht"
+	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -22,8 +20,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"golang.org/x/sync/semaphore"
-
-	"github.com/weft-relay/weft/transports"
 )
 
 // Transport carries frames over a mesh of the nodes themselves. It is safe for concurrent use.
@@ -269,156 +265,4 @@ func (t *Transport) running() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.started
-}
-
-// watchConnections tells the neighbours which of them are connected, until the transport is closed.
-func (t *Transport) watchConnections(connectedness, identified, reachability event.Subscription) {
-	for {
-		select {
-		case e, ok := <-connectedness.Out():
-			if !ok {
-				return
-			}
-			change := e.(event.EvtPeerConnectednessChanged)
-			if p := t.byID[change.Peer]; p != nil {
-				t.connectionChanged(p, change.Connectedness)
-			}
-		case e, ok := <-identified.Out():
-			if !ok {
-				return
-			}
-			id := e.(event.EvtPeerIdentificationCompleted).Peer
-			if p := t.byID[id]; p != nil {
-				t.met(p)
-			}
-		case e, ok := <-reachability.Out():
-			if !ok {
-				return
-			}
-			t.reachable.Store(int32(e.(event.EvtLocalReachabilityChanged).Reachability))
-		case <-t.ctx.Done():
-			return
-		}
-	}
-}
-
-// connectionChanged takes what the network says of the neighbour's connections.
-func (t *Transport) connectionChanged(p *neighbour, now network.Connectedness) {
-	connected := now == network.Connected || now == network.Limited
-	if !p.setConnected(connected) {
-		return
-	}
-	switch {
-	case !connected:
-		t.log.Info("peer is not connected any more", "peer", p.label())
-	default:
-		t.log.Info("peer is connected", "peer", p.label())
-		if p.met.Swap(true) {
-			t.status.reconnects.Add(1)
-		}
-	}
-}
-
-// met is called when a neighbour has said who it is and where.
-func (t *Transport) met(p *neighbour) {
-	if err := t.book.remember(p.id, t.host.Peerstore().Addrs(p.id)); err != nil {
-		t.log.Warn("where a peer is cannot be kept for the next start", "peer", p.label(), "error", err)
-	}
-	t.directory.push(p)
-	t.feeds.met(p)
-	t.rivals(p)
-	t.punch(p)
-}
-
-// Publish sends frames to a peer, or to all that follow this node, and waits until they are taken: by the peer, who may be away for
-// long, or into the feed's log on disk.
-func (t *Transport) Publish(topic string, frames ...*message.Message) error {
-	results := make([]<-chan error, len(frames))
-	for i, m := range frames {
-		results[i] = t.Send(topic, m)
-	}
-	for _, result := range results {
-		if err := <-result; err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Send implements transports.Pipelined.
-func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
-	if !t.running() {
-		return failed(errClosed)
-	}
-	name, direct := transports.DirectPeer(topic)
-	if p := t.byName[name]; direct && p != nil {
-		return p.outbox.send(frame)
-	}
-	switch {
-	case direct:
-		return failed(transports.Permanent(fmt.Errorf("peer %q: not in the peers of this node", name)))
-	case topic == transports.Broadcast:
-		return failed(t.feeds.publish(frame))
-	}
-	return failed(transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor %q", topic, transports.Direct("PEER"), transports.Broadcast)))
-}
-
-// unfit says why a frame cannot cross the mesh, if so.
-func unfit(frame *message.Message) error {
-	switch {
-	case len(frame.Payload) > maxFrame:
-		return transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame))
-	case len(frame.UUID) > maxUUID:
-		return transports.Permanent(fmt.Errorf("frame with a name of %d bytes, at most %d are carried", len(frame.UUID), maxUUID))
-	}
-	return nil
-}
-
-// failed is the result of what is decided.
-func failed(err error) <-chan error {
-	result := make(chan error, 1)
-	result <- err
-	return result
-}
-
-// Patience implements transports.Patient: a frame waits for its peer as long as it takes, at the cost of a timer.
-func (t *Transport) Patience() time.Duration { return 0 }
-
-// MaxPayload returns the largest frame in bytes.
-func (t *Transport) MaxPayload() int { return maxFrame }
-
-// Subscribe delivers direct frames for this node, or the feeds of the peers that it follows.
-func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	if !t.running() {
-		return nil, errClosed
-	}
-	var lines []*line
-	switch topic {
-	case transports.Inbox:
-		for _, p := range t.peers {
-			lines = append(lines, p.origin.line)
-		}
-	case transports.Feed:
-		lines = t.feeds.lines()
-	default:
-		return nil, fmt.Errorf("subscribe topic %q: neither %q nor %q", topic, transports.Inbox, transports.Feed)
-	}
-	if !t.enter() {
-		return nil, errClosed
-	}
-	out := make(chan *message.Message)
-	go func() {
-		defer t.work.Done()
-		defer close(out)
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(t.ctx, cancel)()
-		var handing sync.WaitGroup
-		for _, l := range lines {
-			handing.Go(func() { l.hand(ctx, out) })
-		}
-		<-ctx.Done()
-		handing.Wait()
-	}()
-	return out, nil
 }
