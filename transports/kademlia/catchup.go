@@ -132,7 +132,7 @@ func (f *followed) fetch(ctx context.Context) (done bool) {
 		if state == complete && id == f.peer.id {
 			return true
 		}
-		behind = behind || state == trimmed
+		behind = behind || state == trimmed && id == f.peer.id // anybody may say so, or have begun to follow late
 	}
 	if behind {
 		f.skip()
@@ -190,7 +190,7 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 	if epoch == 0 && id == f.peer.id { // nobody else can say where the feed is without showing an entry
 		return complete, false, f.take(entry{place: place{has.epoch, max(has.next, 1)}})
 	}
-	for {
+	for number, size := from, 0; ; number++ {
 		raw, err := c.bytes(maxEntry)
 		if err != nil {
 			return empty, false, noEOF(err)
@@ -198,9 +198,15 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		if len(raw) == 0 {
 			break
 		}
+		if size += len(raw); size > maxAnswer && size > len(raw) {
+			return empty, false, errTooLong
+		}
 		e, err := openEntry(f.peer.id, raw)
 		if err != nil {
 			return empty, false, err
+		}
+		if e.number != number || e.payload == nil { // it is the origin's, but not what was asked for
+			return empty, false, fmt.Errorf("%w: place %d, not %d", errEntry, e.number, number)
 		}
 		if err := f.take(e); err != nil {
 			return empty, false, err
@@ -277,7 +283,8 @@ func (f *followed) noteTrimmed(first uint64) {
 	}
 }
 
-// skip goes on with the first entry that anybody still has, if the subscriber has taken all before the gap.
+// skip goes on with the first entry that anybody still has, once the origin has said that it has not what is missing, if the subscriber has
+// taken all before the gap.
 func (f *followed) skip() {
 	f.taking.Lock()
 	defer f.taking.Unlock()

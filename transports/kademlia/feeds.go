@@ -100,9 +100,13 @@ func (f *feeds) close() error {
 	return errors.Join(errs...)
 }
 
+func (t *Transport) feedTopic(origin peer.ID) string {
+	return "/weft/" + t.config.Network + "/feed/" + origin.String()
+}
+
 // join joins the gossip about a feed, where only its origin's entries are passed on.
 func (f *feeds) join(origin peer.ID) (*pubsub.Topic, error) {
-	name := "/weft/" + f.t.config.Network + "/feed/" + origin.String()
+	name := f.t.feedTopic(origin)
 	err := f.gossip.RegisterTopicValidator(name, func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		e, err := openEntry(origin, m.Data)
 		if err != nil {
