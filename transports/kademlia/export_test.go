@@ -187,5 +187,8 @@ func (t *Transport) LookUp(ctx context.Context, of ed25519.PublicKey) (uint64, e
 // RefreshTable looks for nodes for every part of the routing table of the directory.
 func (t *Transport) RefreshTable() error { return <-t.dht.ForceRefresh() }
 
+// Listeners returns who is known to listen to a topic of the gossip.
+func (t *Transport) Listeners(topic string) []peer.ID { return t.feeds.gossip.ListPeers(topic) }
+
 // FeedTopic returns the topic of the gossip about a node's feed.
 func (t *Transport) FeedTopic(origin peer.ID) string { return t.feedTopic(origin) }

@@ -51,6 +51,7 @@ func (t *Transport) openFeeds() error {
 		pubsub.WithMessageIdFn(func(m *pb.Message) string { sum := sha256.Sum256(m.Data); return string(sum[:]) }),
 		pubsub.WithMaxMessageSize(gossipRoom),
 		pubsub.WithFloodPublish(true),
+		pubsub.WithSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(t.feedTopics()...)), // or a stranger makes this node remember any number
 		pubsub.WithRawTracer(&gossipCounter{self: t.host.ID(), messages: &t.gossiped}),
 	)
 	if err != nil {
@@ -98,6 +99,17 @@ func (f *feeds) close() error {
 		errs = append(errs, l.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// feedTopics are what this node gossips about.
+func (t *Transport) feedTopics() []string {
+	all := []string{t.feedTopic(t.host.ID())}
+	for _, name := range t.config.Follow {
+		if p := t.byName[name]; p != nil {
+			all = append(all, t.feedTopic(p.id))
+		}
+	}
+	return all
 }
 
 func (t *Transport) feedTopic(origin peer.ID) string {
