@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many are given at a time.
+	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many strangers are
+	// given at a time.
 	maxAnswer  = 8 << 20
 	maxAnswers = 16
 	// maxSources is how many nodes beside its origin are asked for what is missing of a feed, one after the other.
@@ -71,18 +72,20 @@ func (f *feeds) find(origin peer.ID) (*feedlog.Log, uint64) {
 	return nil, 0
 }
 
-// serveAnybody answers a protocol to every node, to a number of them at a time.
+// serveAnybody answers a protocol to every node: to strangers to a number of them at a time, to peers whatever strangers do.
 func (f *feeds) serveAnybody() {
 	seats := make(chan struct{}, maxAnswers)
 	f.t.host.SetStreamHandler(protocolLog, func(s network.Stream) {
-		select {
-		case seats <- struct{}{}:
-			defer func() { <-seats }()
-		default:
-			_ = s.Reset()
-			return
+		if p := f.t.byID[s.Conn().RemotePeer()]; p == nil || p.name == "" {
+			select {
+			case seats <- struct{}{}:
+				defer func() { <-seats }()
+			default:
+				_ = s.Reset()
+				return
+			}
 		}
-		f.t.handle(s, func(c *conn) error { return f.answer(c) })
+		f.t.handle(s, f.answer)
 	})
 }
 

@@ -213,3 +213,25 @@ func TestOnlyTopicsOfFollowedFeedsAreRemembered(t *testing.T) {
 	}
 	require.Empty(t, alice.Listeners(other))
 }
+
+// Strangers ask for a feed as often as they may, and say only half of the question. A peer asks.
+func TestStrangersLeaveRoomForPeersWhoFetchAFeed(t *testing.T) {
+	m := newMesh(t)
+	alice := start(t, m.node(t, "alice"))
+	for i := range 8 {
+		mallory := bare(t, fmt.Sprintf("mallory%d", i))
+		id := reach(t, mallory, alice)
+		for range 4 {
+			s, err := mallory.NewStream(t.Context(), id, "/weft/log/1")
+			require.NoError(t, err)
+			_, _ = s.Write([]byte{0x80})
+		}
+	}
+	bob := bare(t, "bob")
+	s := open(t, bob, reach(t, bob, alice), "/weft/log/1")
+	id := idOf(t, "alice")
+	_, err := s.Write(append(binary.AppendUvarint(nil, uint64(len(id))), string(id)+"\x01"...))
+	require.NoError(t, err)
+	_, err = s.Read(make([]byte, 1))
+	require.NoError(t, err)
+}
