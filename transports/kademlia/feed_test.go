@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +184,15 @@ func TestSlowSubscriberGetsTheWholeFeed(t *testing.T) {
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 500, 1000) // more than gossip keeps for who does not listen
 	heard(t, frames, "alice", 1, 500)
+}
+
+// The clock was set back between one beginning of the log and the next: followers take only what is later.
+func TestTheEpochOfALaterLogIsHigherWhateverTheClockSays(t *testing.T) {
+	m := newMesh(t)
+	node := m.node(t, "alice")
+	require.NoError(t, os.MkdirAll(m.feedDir(t, "alice", "alice"), 0o700))
+	before := uint64(time.Now().Add(time.Hour).UnixMilli())
+	require.NoError(t, os.WriteFile(filepath.Join(m.feedDir(t, "alice", "alice"), "epoch"), strconv.AppendUint(nil, before, 10), 0o600))
+	start(t, node)
+	require.Greater(t, m.epochOf(t, "alice"), before)
 }

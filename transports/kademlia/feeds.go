@@ -256,18 +256,18 @@ func (f *feeds) offer(ctx context.Context) {
 	}
 }
 
-// ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, for a later log must have a higher one.
+// ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, or one more than the last log's, for a later log must have
+// a higher one, whatever the clock says.
 func ownEpoch(dir string, l *feedlog.Log) (uint64, error) {
 	path := filepath.Join(dir, "epoch")
 	text, err := os.ReadFile(path)
-	if err == nil && l.Next() > 1 {
-		if epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && epoch > 0 {
-			return epoch, nil
-		}
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	epoch := uint64(time.Now().UnixMilli())
+	last, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // 0 where there is none, or it is damaged
+	if last > 0 && l.Next() > 1 {
+		return last, nil
+	}
+	epoch := max(uint64(time.Now().UnixMilli()), last+1)
 	return epoch, errors.Join(l.Reset(1), writeFile(path, strconv.AppendUint(nil, epoch, 10)))
 }
