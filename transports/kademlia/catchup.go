@@ -190,7 +190,7 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		return empty, false, err
 	}
 	epoch := f.now().Epoch
-	if epoch == 0 && id == f.peer.id { // nobody else can say where the feed is without showing an entry
+	if has.epoch > epoch && id == f.peer.id { // nobody else can say where the feed is without showing an entry
 		return complete, false, f.take(entry{place: place{has.epoch, max(has.next, 1)}})
 	}
 	for number, size := from, 0; ; number++ {

@@ -1,6 +1,7 @@
 package kademlia_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -195,4 +196,33 @@ func TestTheEpochOfALaterLogIsHigherWhateverTheClockSays(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(m.feedDir(t, "alice", "alice"), "epoch"), strconv.AppendUint(nil, before, 10), 0o600))
 	start(t, node)
 	require.Greater(t, m.epochOf(t, "alice"), before)
+}
+
+// Bob has a frame in hand when alice begins anew: does it get what she publishes from then on once it has taken that?
+func TestWhatFollowsOnANewBeginningComesOnceTheOldIsTaken(t *testing.T) {
+	m := newMesh(t)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
+	follows(t, bob, "alice")
+	broadcast(t, alice, "alice", 1, 2, 0)
+	heard(t, frames, "alice", 1, 1)
+	last := receive(t, frames)
+	require.NoError(t, alice.Close())
+	require.NoError(t, os.RemoveAll(filepath.Join(m.dirs["alice"], "feeds")))
+	alice = start(t, m.node(t, "alice"))
+	gossip := func() float64 { return metric(bob.Metrics(), "mesh_gossip_messages_total", "new") }
+	before := gossip()
+	broadcast(t, alice, "alice", 3, 3, 0)
+	eventually(t, "bob hears alice", func() bool { return gossip() > before })
+	before = gossip()
+	broadcast(t, alice, "alice", 4, 4, 0)
+	eventually(t, "bob has heard the last notice", func() bool { return gossip() >= before+2 })
+	last.Ack()
+	heard(t, frames, "alice", 3, 3)
+	var at struct{ Epoch uint64 }
+	text, err := os.ReadFile(filepath.Join(m.feedDir(t, "bob", "alice"), "position.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &at))
+	require.Equal(t, m.epochOf(t, "alice"), at.Epoch, "before a frame is taken for one of the old beginning")
+	heard(t, frames, "alice", 4, 4)
 }
