@@ -226,3 +226,24 @@ func TestWhatFollowsOnANewBeginningComesOnceTheOldIsTaken(t *testing.T) {
 	require.Equal(t, m.epochOf(t, "alice"), at.Epoch, "before a frame is taken for one of the old beginning")
 	heard(t, frames, "alice", 4, 4)
 }
+
+// The end of the copy of a feed is damaged on the disk before the subscriber has taken it. The origin has it still.
+func TestWhatIsDamagedOfACopyIsFetchedAgain(t *testing.T) {
+	m := newMesh(t)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
+	follows(t, bob, "alice")
+	broadcast(t, alice, "alice", 1, 5, 1000)
+	heard(t, frames, "alice", 1, 2)
+	eventually(t, "bob has all", func() bool { return place(bob, "alice").Next == 6 })
+	require.NoError(t, bob.Close())
+	segments, err := filepath.Glob(filepath.Join(m.feedDir(t, "bob", "alice"), "*.seg"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	info, err := os.Stat(segments[0])
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(segments[0], info.Size()*3/4))
+	bob = start(t, m.node(t, "bob", "alice"))
+	heard(t, subscribe(t, bob, transports.Feed), "alice", 3, 5)
+	require.Zero(t, place(bob, "alice").Missed)
+}

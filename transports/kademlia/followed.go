@@ -248,6 +248,8 @@ func (f *followed) read(ctx context.Context) {
 			continue
 		case !errors.Is(err, feedlog.ErrNotYet):
 			f.t.log.Warn("feed cannot be read", "peer", f.peer.name, "error", err)
+		default:
+			f.refetch(at)
 		}
 		select {
 		case <-changed:
@@ -255,6 +257,23 @@ func (f *followed) read(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// refetch begins the log again at the position where all from there on is lost to damage, so that it is fetched anew.
+func (f *followed) refetch(at position) {
+	f.taking.Lock()
+	defer f.taking.Unlock()
+	if at.Epoch == 0 || at.Epoch != f.now().Epoch || at.Next >= f.log.Next() {
+		return
+	}
+	if _, err := f.log.Read(at.Next); !errors.Is(err, feedlog.ErrNotYet) {
+		return // it has come meanwhile
+	}
+	if err := f.log.Reset(at.Next); err != nil {
+		f.t.log.Warn("feed is not kept", "peer", f.peer.name, "error", err)
+		return
+	}
+	f.lack()
 }
 
 // entryAt returns the entry of the position, or of the first after it that the log has.
