@@ -179,6 +179,11 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
 		return empty, false, err
 	}
+	return f.hear(c, id, from)
+}
+
+// hear takes the answer of a node that was asked for the entries from a place on.
+func (f *followed) hear(c *conn, id peer.ID, from uint64) (state completeness, more bool, err error) {
 	var has struct{ epoch, first, next uint64 }
 	if has.epoch, err = c.number(); err != nil || has.epoch == 0 {
 		return empty, false, err
