@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -122,10 +123,13 @@ func (f *followed) catchUp(ctx context.Context) {
 
 // fetch fetches all that can be had now, and reports whether the origin had nothing more.
 func (f *followed) fetch(ctx context.Context) (done bool) {
-	behind := false
+	behind, away := false, f.peer.absent()
 	for _, id := range f.sources(ctx) {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return true
+		case away && !f.peer.absent():
+			return false // it is asked first
 		}
 		state, err := f.fetchFrom(ctx, id)
 		if err != nil {
@@ -173,6 +177,9 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 	}
 	defer s.Reset()
 	defer context.AfterFunc(f.t.ctx, func() { _ = s.Reset() })()
+	if id != f.peer.id {
+		defer f.unlessBack(func() { _ = s.Reset() })()
+	}
 	c := newConn(s)
 	c.putBytes([]byte(f.peer.id))
 	c.putNumber(from)
@@ -180,6 +187,25 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		return empty, false, err
 	}
 	return f.hear(c, id, from)
+}
+
+// unlessBack calls end as soon as an origin that is away is back, so that nobody else holds up what that has by answering slowly, until the
+// function that it returns is called.
+func (f *followed) unlessBack(end func()) (stop func()) {
+	connected, changed := f.peer.state()
+	if connected {
+		return func() {}
+	}
+	stopped := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-changed:
+			end()
+		case <-stopped:
+		}
+	})
+	return func() { close(stopped); watching.Wait() }
 }
 
 // hear takes the answer of a node that was asked for the entries from a place on.

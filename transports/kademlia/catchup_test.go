@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -95,6 +96,13 @@ func TestWhoAnswersWrongForAFeedLosesNothingOfIt(t *testing.T) {
 			_, err := s.Write(numbers(epoch, 1, 6))
 			for one := sized(kademlia.SignEntry(keyOf("alice"), epoch, 3, "", nil)); err == nil; {
 				_, err = s.Write(one)
+			}
+			return err
+		},
+		"the largest entry, slowly": func(s io.Writer, epoch uint64) error {
+			_, err := s.Write(append(numbers(epoch, 1, 6), numbers(kademlia.MaxFrame)...))
+			for piece := make([]byte, 64<<10); err == nil; time.Sleep(kademlia.StallTime / 4) { // as slowly as is allowed, and some
+				_, err = s.Write(piece)
 			}
 			return err
 		},
