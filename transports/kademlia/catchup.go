@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -17,7 +18,8 @@ import (
 )
 
 const (
-	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many are given at a time.
+	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many strangers are
+	// given at a time.
 	maxAnswer  = 8 << 20
 	maxAnswers = 16
 	// maxSources is how many nodes beside its origin are asked for what is missing of a feed, one after the other.
@@ -71,18 +73,20 @@ func (f *feeds) find(origin peer.ID) (*feedlog.Log, uint64) {
 	return nil, 0
 }
 
-// serveAnybody answers a protocol to every node, to a number of them at a time.
+// serveAnybody answers a protocol to every node: to strangers to a number of them at a time, to peers whatever strangers do.
 func (f *feeds) serveAnybody() {
 	seats := make(chan struct{}, maxAnswers)
 	f.t.host.SetStreamHandler(protocolLog, func(s network.Stream) {
-		select {
-		case seats <- struct{}{}:
-			defer func() { <-seats }()
-		default:
-			_ = s.Reset()
-			return
+		if p := f.t.byID[s.Conn().RemotePeer()]; p == nil || p.name == "" {
+			select {
+			case seats <- struct{}{}:
+				defer func() { <-seats }()
+			default:
+				_ = s.Reset()
+				return
+			}
 		}
-		f.t.handle(s, func(c *conn) error { return f.answer(c) })
+		f.t.handle(s, f.answer)
 	})
 }
 
@@ -119,10 +123,13 @@ func (f *followed) catchUp(ctx context.Context) {
 
 // fetch fetches all that can be had now, and reports whether the origin had nothing more.
 func (f *followed) fetch(ctx context.Context) (done bool) {
-	behind := false
+	behind, away := false, f.peer.absent()
 	for _, id := range f.sources(ctx) {
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return true
+		case away && !f.peer.absent():
+			return false // it is asked first
 		}
 		state, err := f.fetchFrom(ctx, id)
 		if err != nil {
@@ -132,7 +139,7 @@ func (f *followed) fetch(ctx context.Context) (done bool) {
 		if state == complete && id == f.peer.id {
 			return true
 		}
-		behind = behind || state == trimmed
+		behind = behind || state == trimmed && id == f.peer.id // anybody may say so, or have begun to follow late
 	}
 	if behind {
 		f.skip()
@@ -170,12 +177,39 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 	}
 	defer s.Reset()
 	defer context.AfterFunc(f.t.ctx, func() { _ = s.Reset() })()
+	if id != f.peer.id {
+		defer f.unlessBack(func() { _ = s.Reset() })()
+	}
 	c := newConn(s)
 	c.putBytes([]byte(f.peer.id))
 	c.putNumber(from)
 	if err := errors.Join(c.flush(), c.within(stallTime)); err != nil {
 		return empty, false, err
 	}
+	return f.hear(c, id, from)
+}
+
+// unlessBack calls end as soon as an origin that is away is back, so that nobody else holds up what that has by answering slowly, until the
+// function that it returns is called.
+func (f *followed) unlessBack(end func()) (stop func()) {
+	connected, changed := f.peer.state()
+	if connected {
+		return func() {}
+	}
+	stopped := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-changed:
+			end()
+		case <-stopped:
+		}
+	})
+	return func() { close(stopped); watching.Wait() }
+}
+
+// hear takes the answer of a node that was asked for the entries from a place on.
+func (f *followed) hear(c *conn, id peer.ID, from uint64) (state completeness, more bool, err error) {
 	var has struct{ epoch, first, next uint64 }
 	if has.epoch, err = c.number(); err != nil || has.epoch == 0 {
 		return empty, false, err
@@ -187,10 +221,10 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		return empty, false, err
 	}
 	epoch := f.now().Epoch
-	if epoch == 0 && id == f.peer.id { // nobody else can say where the feed is without showing an entry
+	if has.epoch > epoch && id == f.peer.id { // nobody else can say where the feed is without showing an entry
 		return complete, false, f.take(entry{place: place{has.epoch, max(has.next, 1)}})
 	}
-	for {
+	for number, size := from, 0; ; number++ {
 		raw, err := c.bytes(maxEntry)
 		if err != nil {
 			return empty, false, noEOF(err)
@@ -198,9 +232,15 @@ func (f *followed) ask(ctx context.Context, id peer.ID, from uint64) (state comp
 		if len(raw) == 0 {
 			break
 		}
+		if size += len(raw); size > maxAnswer && size > len(raw) {
+			return empty, false, errTooLong
+		}
 		e, err := openEntry(f.peer.id, raw)
 		if err != nil {
 			return empty, false, err
+		}
+		if e.number != number || e.payload == nil { // it is the origin's, but not what was asked for
+			return empty, false, fmt.Errorf("%w: place %d, not %d", errEntry, e.number, number)
 		}
 		if err := f.take(e); err != nil {
 			return empty, false, err
@@ -277,7 +317,8 @@ func (f *followed) noteTrimmed(first uint64) {
 	}
 }
 
-// skip goes on with the first entry that anybody still has, if the subscriber has taken all before the gap.
+// skip goes on with the first entry that anybody still has, once the origin has said that it has not what is missing, if the subscriber has
+// taken all before the gap.
 func (f *followed) skip() {
 	f.taking.Lock()
 	defer f.taking.Unlock()

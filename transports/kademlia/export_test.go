@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"net"
+	"path/filepath"
 	"time"
 
 	"github.com/ipfs/go-datastore/query"
@@ -12,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
 // Offered reports whether the directory was told that this node follows a peer's feed.
@@ -210,3 +213,38 @@ func CorrectAddresses(before, now, old, listen []string) (corrected []string) {
 
 // NeedsDoor reports whether the node keeps a connection to the first node that it has entered the mesh by.
 func NeedsDoor(t *Transport) bool { return t.needs(t.entries[0]) }
+
+// Listeners returns who is known to listen to a topic of the gossip.
+func (t *Transport) Listeners(topic string) []peer.ID { return t.feeds.gossip.ListPeers(topic) }
+
+// FeedTopic returns the topic of the gossip about a node's feed.
+func (t *Transport) FeedTopic(origin peer.ID) string { return t.feedTopic(origin) }
+
+// Follower is a copy of a feed that the test gives answers to.
+type Follower struct{ *followed }
+
+// Follow returns a copy in the folder of the feed of the peer, which the node has come to the place of.
+func Follow(t *Transport, peer, dir string, epoch, next uint64) (*Follower, error) {
+	l, err := feedlog.Open(dir, feedlog.Limits{}, t.log)
+	if err != nil {
+		return nil, err
+	}
+	f := &followed{
+		t: t, peer: t.byName[peer], line: newLine(), log: l, path: filepath.Join(dir, "position.json"),
+		lacking: make(chan struct{}, 1), moved: make(chan struct{}, 1), position: position{epoch, next},
+	}
+	return &Follower{f}, l.Reset(next)
+}
+
+// Hear takes an answer of the origin, or of somebody else, to the question for what is missing.
+func (f *Follower) Hear(c net.Conn, fromOrigin bool) error {
+	var id peer.ID
+	if fromOrigin {
+		id = f.peer.id
+	}
+	_, _, err := f.hear(newConn(pipeStream{pipe: c}), id, f.log.Next())
+	return err
+}
+
+// Log returns the copy.
+func (f *Follower) Log() *feedlog.Log { return f.log }

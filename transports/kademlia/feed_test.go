@@ -1,9 +1,11 @@
 package kademlia_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +185,65 @@ func TestSlowSubscriberGetsTheWholeFeed(t *testing.T) {
 	follows(t, bob, "alice")
 	broadcast(t, alice, "alice", 1, 500, 1000) // more than gossip keeps for who does not listen
 	heard(t, frames, "alice", 1, 500)
+}
+
+// The clock was set back between one beginning of the log and the next: followers take only what is later.
+func TestTheEpochOfALaterLogIsHigherWhateverTheClockSays(t *testing.T) {
+	m := newMesh(t)
+	node := m.node(t, "alice")
+	require.NoError(t, os.MkdirAll(m.feedDir(t, "alice", "alice"), 0o700))
+	before := uint64(time.Now().Add(time.Hour).UnixMilli())
+	require.NoError(t, os.WriteFile(filepath.Join(m.feedDir(t, "alice", "alice"), "epoch"), strconv.AppendUint(nil, before, 10), 0o600))
+	start(t, node)
+	require.Greater(t, m.epochOf(t, "alice"), before)
+}
+
+// Bob has a frame in hand when alice begins anew: does it get what she publishes from then on once it has taken that?
+func TestWhatFollowsOnANewBeginningComesOnceTheOldIsTaken(t *testing.T) {
+	m := newMesh(t)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
+	follows(t, bob, "alice")
+	broadcast(t, alice, "alice", 1, 2, 0)
+	heard(t, frames, "alice", 1, 1)
+	last := receive(t, frames)
+	require.NoError(t, alice.Close())
+	require.NoError(t, os.RemoveAll(filepath.Join(m.dirs["alice"], "feeds")))
+	alice = start(t, m.node(t, "alice"))
+	gossip := func() float64 { return metric(bob.Metrics(), "mesh_gossip_messages_total", "new") }
+	before := gossip()
+	broadcast(t, alice, "alice", 3, 3, 0)
+	eventually(t, "bob hears alice", func() bool { return gossip() > before })
+	before = gossip()
+	broadcast(t, alice, "alice", 4, 4, 0)
+	eventually(t, "bob has heard the last notice", func() bool { return gossip() >= before+2 })
+	last.Ack()
+	heard(t, frames, "alice", 3, 3)
+	var at struct{ Epoch uint64 }
+	text, err := os.ReadFile(filepath.Join(m.feedDir(t, "bob", "alice"), "position.json"))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(text, &at))
+	require.Equal(t, m.epochOf(t, "alice"), at.Epoch, "before a frame is taken for one of the old beginning")
+	heard(t, frames, "alice", 4, 4)
+}
+
+// The end of the copy of a feed is damaged on the disk before the subscriber has taken it. The origin has it still.
+func TestWhatIsDamagedOfACopyIsFetchedAgain(t *testing.T) {
+	m := newMesh(t)
+	alice, bob := start(t, m.node(t, "alice")), start(t, m.node(t, "bob", "alice"))
+	frames := subscribe(t, bob, transports.Feed)
+	follows(t, bob, "alice")
+	broadcast(t, alice, "alice", 1, 5, 1000)
+	heard(t, frames, "alice", 1, 2)
+	eventually(t, "bob has all", func() bool { return place(bob, "alice").Next == 6 })
+	require.NoError(t, bob.Close())
+	segments, err := filepath.Glob(filepath.Join(m.feedDir(t, "bob", "alice"), "*.seg"))
+	require.NoError(t, err)
+	require.Len(t, segments, 1)
+	info, err := os.Stat(segments[0])
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(segments[0], info.Size()*3/4))
+	bob = start(t, m.node(t, "bob", "alice"))
+	heard(t, subscribe(t, bob, transports.Feed), "alice", 3, 5)
+	require.Zero(t, place(bob, "alice").Missed)
 }

@@ -51,6 +51,7 @@ func (t *Transport) openFeeds() error {
 		pubsub.WithMessageIdFn(func(m *pb.Message) string { sum := sha256.Sum256(m.Data); return string(sum[:]) }),
 		pubsub.WithMaxMessageSize(gossipRoom),
 		pubsub.WithFloodPublish(true),
+		pubsub.WithSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(t.feedTopics()...)), // or a stranger makes this node remember any number
 		pubsub.WithRawTracer(&gossipCounter{self: t.host.ID(), messages: &t.gossiped}),
 	)
 	if err != nil {
@@ -100,9 +101,24 @@ func (f *feeds) close() error {
 	return errors.Join(errs...)
 }
 
+// feedTopics are what this node gossips about.
+func (t *Transport) feedTopics() []string {
+	all := []string{t.feedTopic(t.host.ID())}
+	for _, name := range t.config.Follow {
+		if p := t.byName[name]; p != nil {
+			all = append(all, t.feedTopic(p.id))
+		}
+	}
+	return all
+}
+
+func (t *Transport) feedTopic(origin peer.ID) string {
+	return "/weft/" + t.config.Network + "/feed/" + origin.String()
+}
+
 // join joins the gossip about a feed, where only its origin's entries are passed on.
 func (f *feeds) join(origin peer.ID) (*pubsub.Topic, error) {
-	name := "/weft/" + f.t.config.Network + "/feed/" + origin.String()
+	name := f.t.feedTopic(origin)
 	err := f.gossip.RegisterTopicValidator(name, func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		e, err := openEntry(origin, m.Data)
 		if err != nil {
@@ -240,18 +256,18 @@ func (f *feeds) offer(ctx context.Context) {
 	}
 }
 
-// ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, for a later log must have a higher one.
+// ownEpoch returns the epoch of the own log: when it was begun, in milliseconds, or one more than the last log's, for a later log must have
+// a higher one, whatever the clock says.
 func ownEpoch(dir string, l *feedlog.Log) (uint64, error) {
 	path := filepath.Join(dir, "epoch")
 	text, err := os.ReadFile(path)
-	if err == nil && l.Next() > 1 {
-		if epoch, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && epoch > 0 {
-			return epoch, nil
-		}
-	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}
-	epoch := uint64(time.Now().UnixMilli())
+	last, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64) // 0 where there is none, or it is damaged
+	if last > 0 && l.Next() > 1 {
+		return last, nil
+	}
+	epoch := max(uint64(time.Now().UnixMilli()), last+1)
 	return epoch, errors.Join(l.Reset(1), writeFile(path, strconv.AppendUint(nil, epoch, 10)))
 }

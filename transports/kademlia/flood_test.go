@@ -11,6 +11,7 @@ import (
 
 	"github.com/ipfs/go-datastore"
 	dhtpb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multiaddr"
@@ -188,4 +189,49 @@ func TestWhyAPeerIsNotReachedIsSaidPlainly(t *testing.T) {
 			require.ErrorContains(t, err, c.want)
 		})
 	}
+}
+
+// A stranger listens to what nobody here gossips about, which could be any number of topics.
+func TestOnlyTopicsOfFollowedFeedsAreRemembered(t *testing.T) {
+	m := newMesh(t)
+	alice := start(t, m.node(t, "alice"))
+	mallory := bare(t, "mallory")
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	gossip, err := pubsub.NewGossipSub(ctx, mallory, pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign))
+	require.NoError(t, err)
+	reach(t, mallory, alice)
+	feed, other := alice.FeedTopic(idOf(t, "alice")), strings.Repeat("x", 1000)
+	for _, name := range []string{other, feed} {
+		topic, err := gossip.Join(name)
+		require.NoError(t, err)
+		_, err = topic.Subscribe()
+		require.NoError(t, err)
+		if name == feed {
+			eventually(t, "mallory listens to alice's feed", func() bool { return len(alice.Listeners(feed)) > 0 })
+		}
+	}
+	require.Empty(t, alice.Listeners(other))
+}
+
+// Strangers ask for a feed as often as they may, and say only half of the question. A peer asks.
+func TestStrangersLeaveRoomForPeersWhoFetchAFeed(t *testing.T) {
+	m := newMesh(t)
+	alice := start(t, m.node(t, "alice"))
+	for i := range 8 {
+		mallory := bare(t, fmt.Sprintf("mallory%d", i))
+		id := reach(t, mallory, alice)
+		for range 4 {
+			s, err := mallory.NewStream(t.Context(), id, "/weft/log/1")
+			require.NoError(t, err)
+			_, _ = s.Write([]byte{0x80})
+		}
+	}
+	bob := bare(t, "bob")
+	s := open(t, bob, reach(t, bob, alice), "/weft/log/1")
+	id := idOf(t, "alice")
+	_, err := s.Write(append(binary.AppendUvarint(nil, uint64(len(id))), string(id)+"\x01"...))
+	require.NoError(t, err)
+	_, err = s.Read(make([]byte, 1))
+	require.NoError(t, err)
 }

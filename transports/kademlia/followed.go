@@ -40,8 +40,11 @@ type followed struct {
 	gaps    atomic.Uint64 // times that entries were missing
 	fetched atomic.Uint64 // entries that gossip had not brought
 
+	storing sync.Mutex // held while the position is written
+
 	mu       sync.Mutex
 	position position
+	anew     bool   // the origin has begun anew, and the subscriber has not taken all that was before
 	oldest   uint64 // the first entry that somebody still has, where the next one is gone; 0 where it is not
 	missed   uint64 // entries that were gone before they could be had
 }
@@ -173,8 +176,7 @@ func (f *followed) take(e entry) error {
 		return nil // of a log that its origin has lost
 	}
 	if e.epoch > now.Epoch {
-		if now.Epoch != 0 && now.Next < f.log.Next() {
-			f.lack() // once the subscriber has taken what there was before
+		if f.postpone() {
 			return nil
 		}
 		if err := f.begin(now, e.place); err != nil {
@@ -193,6 +195,14 @@ func (f *followed) take(e entry) error {
 	return err
 }
 
+// postpone reports whether the subscriber has not taken yet all that was before the origin began anew. What is new is looked for then.
+func (f *followed) postpone() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.anew = f.position.Epoch != 0 && f.position.Next < f.log.Next()
+	return f.anew
+}
+
 // begin begins a feed that is new to this node: with what is published from now on, where it was never followed, and else, because its
 // origin has begun anew, with its first entry.
 func (f *followed) begin(last position, now place) error {
@@ -204,6 +214,9 @@ func (f *followed) begin(last position, now place) error {
 		return err
 	}
 	f.moveTo(position{now.epoch, next})
+	if err := f.store(); err != nil { // before any entry of it is kept: a restart would take them for those of the last log, or of none
+		return fmt.Errorf("position: %w", err)
+	}
 	f.t.directory.wake() // there is a feed to tell it of
 	return nil
 }
@@ -235,6 +248,8 @@ func (f *followed) read(ctx context.Context) {
 			continue
 		case !errors.Is(err, feedlog.ErrNotYet):
 			f.t.log.Warn("feed cannot be read", "peer", f.peer.name, "error", err)
+		default:
+			f.refetch(at)
 		}
 		select {
 		case <-changed:
@@ -242,6 +257,23 @@ func (f *followed) read(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// refetch begins the log again at the position where all from there on is lost to damage, so that it is fetched anew.
+func (f *followed) refetch(at position) {
+	f.taking.Lock()
+	defer f.taking.Unlock()
+	if at.Epoch == 0 || at.Epoch != f.now().Epoch || at.Next >= f.log.Next() {
+		return
+	}
+	if _, err := f.log.Read(at.Next); !errors.Is(err, feedlog.ErrNotYet) {
+		return // it has come meanwhile
+	}
+	if err := f.log.Reset(at.Next); err != nil {
+		f.t.log.Warn("feed is not kept", "peer", f.peer.name, "error", err)
+		return
+	}
+	f.lack()
 }
 
 // entryAt returns the entry of the position, or of the first after it that the log has.
@@ -278,6 +310,10 @@ func (f *followed) taken(at place) {
 		f.position.Next = at.number + 1
 		f.touch()
 	}
+	if f.anew && f.position.Next >= f.log.Next() {
+		f.anew = false
+		f.lack()
+	}
 }
 
 // saveEvery is how often the position is written, at most. What was taken since comes again after a crash, and is taken for a repetition.
@@ -300,6 +336,8 @@ func (f *followed) save(ctx context.Context) {
 
 // store writes the position.
 func (f *followed) store() error {
+	f.storing.Lock()
+	defer f.storing.Unlock()
 	text, err := json.Marshal(f.now())
 	if err != nil {
 		return err

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net"
+	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -176,6 +178,63 @@ func FuzzReceiveProfile(f *testing.F) {
 		size, n := binary.Uvarint(b)
 		if err != nil || kademlia.OpenRecord(idOf(t, "bob"), b[n:n+int(size)]) != nil {
 			t.Errorf("%x has become bob's profile: %v", b, err)
+		}
+	})
+}
+
+// inMemory makes a folder where syncs take no time, if the machine has such a place.
+func inMemory(t *testing.T) string {
+	t.Helper()
+	for _, place := range []string{"/dev/shm", ""} {
+		if dir, err := os.MkdirTemp(place, "weft"); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no folder can be made")
+	return ""
+}
+
+// FuzzHearFeed has anybody answer anything when he is asked for what is missing of a feed.
+func FuzzHearFeed(f *testing.F) {
+	const epoch, next = 1 << 40, 3
+	sized := func(b []byte) []byte { return append(binary.AppendUvarint(nil, uint64(len(b))), b...) }
+	entry := func(epoch, number uint64, uuid string, payload []byte) []byte {
+		return sized(kademlia.SignEntry(keyOf("bob"), epoch, number, uuid, payload))
+	}
+	head := func(all ...uint64) (b []byte) {
+		for _, n := range all {
+			b = binary.AppendUvarint(b, n)
+		}
+		return b
+	}
+	three, four := entry(epoch, 3, "three", []byte("3")), entry(epoch, 4, "four", []byte("4"))
+	f.Add(slices.Concat(head(epoch, 1, 5), three, four, []byte{0}), false)
+	f.Add(slices.Concat(head(epoch, 1, 5), four, three, []byte{0}), true)
+	f.Add(slices.Concat(head(epoch, 1, 5), three, three, []byte{0}), false)
+	f.Add(slices.Concat(head(epoch, 1, 5), entry(epoch, 3, "", nil), []byte{0}), false)
+	f.Add(slices.Concat(head(epoch, 1, 5), entry(epoch+1, 3, "new", nil), []byte{0}), false)
+	f.Add(slices.Concat(head(epoch, 1<<62, 1<<63), []byte{0}), true)
+	f.Add(head(epoch+1, 1, 1<<63), true)
+	f.Add(slices.Concat(head(epoch, 1, 5), []byte{0xff, 0xff, 0xff, 0xff, 1}), false)
+	f.Add([]byte{0}, false)
+	f.Fuzz(func(t *testing.T, b []byte, fromOrigin bool) {
+		dir := inMemory(t)
+		defer os.RemoveAll(dir)
+		follower, err := kademlia.Follow(lone(t), "bob", dir, epoch, next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := follower.Log()
+		defer l.Close()
+		_ = follower.Hear(said{Reader: bytes.NewReader(b)}, fromOrigin)
+		if !fromOrigin && l.First() > next {
+			t.Errorf("%x of a stranger has made this node give up entries from %d to %d", b, next, l.First())
+		}
+		for n := l.First(); n < l.Next(); n++ {
+			raw, err := l.Read(n)
+			if err != nil || kademlia.OpenEntry(idOf(t, "bob"), raw) != nil {
+				t.Errorf("entry %d: %x, %v", n, raw, err)
+			}
 		}
 	})
 }
