@@ -16,6 +16,17 @@ import (
 	"github.com/weft-relay/weft/transports/kademlia"
 )
 
+// A second node listens on the port of the first. libp2p would let them share it.
+func TestAPortThatAnotherNodeHasIsNotShared(t *testing.T) {
+	noLeaks(t)
+	m := &mesh{dirs: map[string]string{}}
+	alice := start(t, m.node(t, "alice"))
+	c := m.config(t, "bob")
+	c.Listen = []string{port(alice)}
+	err := build(t, c).Start(t.Context())
+	require.ErrorContains(t, err, "listen on "+port(alice)+": another program, or another weft, listens there; end it, or give listen with another port")
+}
+
 // Alice lists bob, and bob does not list her. Do both of their owners get to know?
 func TestAPeerThatDoesNotListThisNodeIsSeen(t *testing.T) {
 	noLeaks(t)
