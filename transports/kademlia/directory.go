@@ -161,7 +161,6 @@ func (d *directory) show(p *neighbour) {
 }
 
 func (d *directory) pushAll(p *neighbour) {
-	refused := 0
 	for wait := newBackoff(streamMin, streamMax); ; {
 		d.mu.Lock()
 		seq, signed, meetings := d.own.seq, d.signed, p.meetings
@@ -173,16 +172,13 @@ func (d *directory) pushAll(p *neighbour) {
 		d.mu.Unlock()
 		if err := d.pushOnce(p, seq, signed); err != nil {
 			d.t.log.Debug("profile not shown to a peer", "peer", p.name, "error", err)
-			if errors.Is(err, network.ErrReset) {
-				refused++
-			}
-			if refused > 1 && p.noteRefusal(true) && refused == 2 { // once may be the end of the peer, or of the connection
+			var reset *network.StreamError
+			if errors.As(err, &reset) && reset.Remote && reset.ErrorCode == notListed && p.noteRefusal(true) {
 				d.t.log.Warn("peer is connected and refuses what this node says", "peer", p.name, "error", errRefused)
 			}
 			wait.sleep(d.t.ctx)
 			continue
 		}
-		refused = 0
 		p.noteRefusal(false)
 		d.mu.Lock()
 		if p.meetings == meetings {

@@ -29,22 +29,28 @@ func TestAPortThatAnotherNodeHasIsNotShared(t *testing.T) {
 
 // Alice lists bob, and bob does not list her. Do both of their owners get to know?
 func TestAPeerThatDoesNotListThisNodeIsSeen(t *testing.T) {
-	noLeaks(t)
-	alone := &mesh{dirs: map[string]string{}, names: []string{"carol"}}
-	var log lines
-	bob, err := kademlia.New(alone.config(t, "bob"), slog.New(slog.NewTextHandler(&log, nil)))
-	require.NoError(t, err)
-	start(t, bob)
-	m := &mesh{dirs: map[string]string{}, names: []string{"bob"}, bootstrap: bob.Addresses()[0]}
-	alice := start(t, m.node(t, "alice"))
-	require.NoError(t, alice.Announce(t.Context(), []byte("of alice")))
-	eventually(t, "alice's owner is told", func() bool {
-		r := reached(t, alice, "bob")
-		return r.How == "direct TCP" && strings.Contains(r.Trouble, "does not list this node")
-	})
-	key := "ed25519:" + base64.RawURLEncoding.EncodeToString(keyOf("alice").Public().(ed25519.PublicKey))
-	eventually(t, "bob's owner is told", func() bool { return strings.Contains(log.String(), key) })
-	require.Equal(t, 1, strings.Count(log.String(), key))
+	for how, listen := range map[string]string{"direct TCP": "/ip4/127.0.0.1/tcp/0", "direct QUIC": "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		t.Run(how, func(t *testing.T) {
+			noLeaks(t)
+			alone := &mesh{dirs: map[string]string{}, names: []string{"carol"}}
+			c := alone.config(t, "bob")
+			c.Listen = []string{listen}
+			var log lines
+			bob, err := kademlia.New(c, slog.New(slog.NewTextHandler(&log, nil)))
+			require.NoError(t, err)
+			start(t, bob)
+			m := &mesh{dirs: map[string]string{}, names: []string{"bob"}, bootstrap: bob.Addresses()[0]}
+			alice := start(t, m.node(t, "alice"))
+			require.NoError(t, alice.Announce(t.Context(), []byte("of alice")))
+			eventually(t, "alice's owner is told", func() bool {
+				r := reached(t, alice, "bob")
+				return r.How == how && strings.Contains(r.Trouble, "does not list this node")
+			})
+			key := "ed25519:" + base64.RawURLEncoding.EncodeToString(keyOf("alice").Public().(ed25519.PublicKey))
+			eventually(t, "bob's owner is told", func() bool { return strings.Contains(log.String(), key) })
+			require.Equal(t, 1, strings.Count(log.String(), key))
+		})
+	}
 }
 
 // Nobody asks for a while how the node is. Is it up since its peer is connected, and not since somebody asks?

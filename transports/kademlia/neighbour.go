@@ -102,6 +102,9 @@ func (p *neighbour) awaitConnected(ctx context.Context) bool {
 func (p *neighbour) note(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil && p.connected && errors.Is(p.trouble, errRefused) {
+		return // it says more
+	}
 	p.trouble = err
 }
 

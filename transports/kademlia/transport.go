@@ -210,12 +210,15 @@ func (t *Transport) serve(id protocol.ID, answer func(*neighbour, *conn) error) 
 		p := t.byID[s.Conn().RemotePeer()]
 		if p == nil || p.name == "" {
 			t.refuse(s.Conn())
-			_ = s.Reset()
+			_ = s.ResetWithError(notListed)
 			return
 		}
 		t.handle(s, func(c *conn) error { return answer(p, c) })
 	})
 }
+
+// notListed is the code with which a stream of a node that is not listed is reset.
+const notListed network.StreamErrorCode = 0x57454654
 
 // mostRefused is how many nodes that are not listed the log names.
 const mostRefused = 16
