@@ -242,7 +242,7 @@ type Reach struct {
 	Since    time.Time     `json:"since"`
 	Address  string        `json:"address,omitempty"`    // of the connection
 	Latency  time.Duration `json:"latency_ns,omitempty"` // as measured lately; 0 while it is not known
-	Trouble  string        `json:"trouble,omitempty"`    // why there is no connection, in plain words
+	Trouble  string        `json:"trouble,omitempty"`    // why there is no connection, or why the peer takes nothing, in plain words
 	Profile  uint64        `json:"profile,omitempty"`    // the version of its profile that is known; 0 while none is
 	Feed     *FeedPlace    `json:"feed,omitempty"`       // where its broadcasts are followed
 	InFlight int           `json:"in_flight"`            // frames that it has not confirmed

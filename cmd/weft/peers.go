@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -104,7 +105,7 @@ func printMeshes(out io.Writer, views []meshView) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%d\t%s\n",
 				p.Peer, p.How, p.Since.Format(time.DateTime), known(p.Latency > 0, latency(p.Latency)), len(p.Filters),
 				known(p.Profile > 0, strconv.FormatUint(p.Profile, 10)), feed(p.Feed), p.InFlight,
-				known(p.Address+p.Trouble != "", p.Address+p.Trouble))
+				known(p.Address+p.Trouble != "", strings.TrimPrefix(p.Address+because(p.Trouble), ": ")))
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -30,6 +30,7 @@ func meshed() pipeline.Status {
 					Profile: 12, Feed: &pipeline.FeedPlace{First: 3, Next: 10, Taken: 8, Missed: 2}, InFlight: 5,
 				},
 				{Peer: "carol", ID: "12D3KooWcarol", How: "unreachable", Since: since, Trouble: "no address is known"},
+				{Peer: "dave", ID: "12D3KooWdave", How: "relayed", Since: since, Address: "/ip4/192.0.2.4/tcp/4001", Trouble: "it refuses"},
 			},
 		}}},
 		Peers: []pipeline.PeerStatus{
@@ -48,6 +49,7 @@ func TestStatusSaysHowEachPeerOfAMeshIsReached(t *testing.T) {
  +public +unknown, no stranger has tried to reach this node
  +to bob +direct TCP since 2026-11-27 12:00:00, 1.23ms
  +to carol +unreachable since 2026-11-27 12:00:00: no address is known
+ +to dave +relayed since 2026-11-27 12:00:00: it refuses
 `, got.out)
 	for line := range strings.Lines(got.out) {
 		require.Equal(t, strings.TrimRight(line, " \n"), strings.TrimSuffix(line, "\n"), "trailing blanks")
@@ -61,6 +63,7 @@ func TestPeersShowsTheMesh(t *testing.T) {
 PEER   HOW          SINCE                LATENCY  WANTS  PROFILE  FEED    MISSED  WAITING  ADDRESS
 bob    direct TCP   2026-11-27 12:00:00  1.23ms   2      12       7 of 9  2       5        /ip4/192.0.2.2/tcp/4001
 carol  unreachable  2026-11-27 12:00:00  -        0      -        -       -       0        no address is known
+dave   relayed      2026-11-27 12:00:00  -        0      -        -       -       0        /ip4/192.0.2.4/tcp/4001: it refuses
 `, ""}, run(t, "peers", "--address", address))
 
 	got := run(t, "peers", "--json", "--address", address)
@@ -80,7 +83,7 @@ carol  unreachable  2026-11-27 12:00:00  -        0      -        -       -     
 	require.Len(t, meshes, 1)
 	require.Equal(t, "mesh", meshes[0].Transport)
 	require.Equal(t, 3, meshes[0].Nodes)
-	require.Len(t, meshes[0].Peers, 2)
+	require.Len(t, meshes[0].Peers, 3)
 	require.Equal(t, []string{"doors/#", "lamps/+"}, meshes[0].Peers[0].Filters)
 	require.EqualValues(t, 2, meshes[0].Peers[0].Feed.Missed)
 	require.Nil(t, meshes[0].Peers[1].Feed)

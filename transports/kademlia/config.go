@@ -183,7 +183,22 @@ func checkAnnounced(a string) error {
 	if _, id := peer.SplitAddr(m); id != "" {
 		return fmt.Errorf("%q names a node; an address to announce ends before /p2p, and is this node's", a)
 	}
-	return nil
+	return checkReach(a, m)
+}
+
+// checkReach judges an address that somebody is to connect to, of which m is what stands before the node's ID.
+func checkReach(a string, m multiaddr.Multiaddr) error {
+	before, _, _ := strings.Cut(m.String(), "/p2p/") // of an address over a relay, the relay's
+	way, err := multiaddr.NewMultiaddr(before)
+	if err != nil || len(way) == 0 || way[0].Protocol().Code == multiaddr.P_DNSADDR { // a name that stands for whole addresses
+		return nil
+	}
+	switch protocols(way) {
+	case "tcp", "udp/quic-v1", "dns/tcp", "dns4/tcp", "dns6/tcp", "dns/udp/quic-v1", "dns4/udp/quic-v1", "dns6/udp/quic-v1":
+		return nil
+	default:
+		return fmt.Errorf("%q is neither TCP nor QUIC; behind the host stands /tcp/PORT or /udp/PORT/quic-v1", a)
+	}
 }
 
 // checkNode judges the address of a node, which says whose key to expect there.
@@ -193,6 +208,8 @@ func checkNode(a string) error {
 	}
 	info, err := peer.AddrInfoFromString(a)
 	switch {
+	case err == nil && len(info.Addrs) > 0:
+		return checkReach(a, info.Addrs[0])
 	case err != nil:
 		return fmt.Errorf("%q does not end in /p2p/ID; paste the whole address that `weft id` prints there", a)
 	case len(info.Addrs) == 0:

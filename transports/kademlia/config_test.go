@@ -86,6 +86,22 @@ func TestWhatIsWrongWithTheConfigurationIsSaidWithItsKey(t *testing.T) {
 			},
 			`bootstrap[0]: "/p2p/12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo" says who, and not where`,
 		},
+		"bootstrap: a name, and over a relay": {func(c *kademlia.Config) {
+			_, id, _ := strings.Cut(node, "/p2p/")
+			c.Bootstrap = []string{"/dns4/example.org/udp/4001/quic-v1/p2p/" + id, "/dnsaddr/example.org/p2p/" + id, node + "/p2p-circuit/p2p/" + id}
+		}, ""},
+		"bootstrap: no port": {
+			func(c *kademlia.Config) { c.Bootstrap = []string{strings.Replace(node, "/tcp/4001", "", 1)} },
+			`is neither TCP nor QUIC; behind the host stands /tcp/PORT or /udp/PORT/quic-v1`,
+		},
+		"bootstrap: UDP alone": {
+			func(c *kademlia.Config) { c.Bootstrap = []string{strings.Replace(node, "/tcp/", "/udp/", 1)} },
+			`is neither TCP nor QUIC`,
+		},
+		"announce: no port": {
+			func(c *kademlia.Config) { c.Announce = []string{"/ip4/203.0.113.7"} },
+			`announce[0]: "/ip4/203.0.113.7" is neither TCP nor QUIC`,
+		},
 		"relays": {
 			func(c *kademlia.Config) { c.Relays = []string{"/ip4/192.0.2.1/tcp/4001"} },
 			`relays[0]: "/ip4/192.0.2.1/tcp/4001" does not end in /p2p/ID`,

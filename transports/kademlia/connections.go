@@ -42,6 +42,7 @@ func (t *Transport) connectionChanged(p *neighbour, now network.Connectedness) {
 	if !p.setConnected(connected) {
 		return
 	}
+	t.noteState()
 	switch {
 	case !connected:
 		t.log.Info("peer is not connected any more", "peer", p.label())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/routing"
 
 	"github.com/weft-relay/weft/transports"
@@ -171,9 +172,14 @@ func (d *directory) pushAll(p *neighbour) {
 		d.mu.Unlock()
 		if err := d.pushOnce(p, seq, signed); err != nil {
 			d.t.log.Debug("profile not shown to a peer", "peer", p.name, "error", err)
+			var reset *network.StreamError
+			if errors.As(err, &reset) && reset.Remote && reset.ErrorCode == notListed && p.noteRefusal(true) {
+				d.t.log.Warn("peer is connected and refuses what this node says", "peer", p.name, "error", errRefused)
+			}
 			wait.sleep(d.t.ctx)
 			continue
 		}
+		p.noteRefusal(false)
 		d.mu.Lock()
 		if p.meetings == meetings {
 			p.pushed = seq

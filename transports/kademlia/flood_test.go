@@ -168,12 +168,17 @@ func TestWhyAPeerIsNotReachedIsSaidPlainly(t *testing.T) {
 	for name, c := range map[string]struct{ addr, want string }{
 		"nobody listens":      {fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", closed), "connection refused"},
 		"another node":        {port(other), "the node there has another key (it is " + idOf(t, "carol").String() + ")"},
+		"the own ID":          {"own", "a bootstrap or relay address ends in the ID of this node itself"},
 		"no address is known": {"", "no address is known, and no node is connected that could know one"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := m.config(t, "alice")
 			config.DataDir = t.TempDir()
-			if c.addr != "" {
+			switch c.addr {
+			case "":
+			case "own":
+				config.Bootstrap = []string{port(other) + "/p2p/" + idOf(t, "alice").String()}
+			default:
 				config.Bootstrap = []string{c.addr + "/p2p/" + idOf(t, "bob").String()}
 			}
 			alice := start(t, build(t, config))

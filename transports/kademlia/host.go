@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -20,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Connections beyond the most are closed, down to the least; never those of peers, which are protected.
@@ -94,10 +98,15 @@ func newHost(c *Config, key ed25519.PrivateKey, known []peer.ID, moves *moves, t
 func (t *Transport) listen() error {
 	addrs := t.config.listen()
 	var errs []error
+	taken := false
 	for _, a := range addrs {
 		m, err := multiaddr.NewMultiaddr(a)
 		if err == nil {
-			err = t.host.Network().Listen(m)
+			err = t.listenOn(m)
+		}
+		if err != nil && strings.Contains(err.Error(), syscall.EADDRINUSE.Error()) { // QUIC wraps it in words
+			taken = true
+			err = fmt.Errorf("another program, or another weft, listens there; end it, or give listen with another port (%w)", syscall.EADDRINUSE)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listen on %s: %w", a, err))
@@ -107,13 +116,28 @@ func (t *Transport) listen() error {
 		return errors.Join(errs...)
 	}
 	level := slog.LevelWarn
-	if t.config.Listen == nil {
+	if t.config.Listen == nil && !taken {
 		level = slog.LevelInfo // a machine need not have all that the default names
 	}
 	for _, err := range errs {
 		t.log.Log(t.ctx, level, "one of several addresses is not listened on", "error", err)
 	}
 	return nil
+}
+
+// listenOn accepts connections on one address. libp2p lets several processes of one user share a TCP port, and each connection would come
+// to any of them: so it is tried first whether the port is free.
+func (t *Transport) listenOn(m multiaddr.Multiaddr) error {
+	if kind, address, err := manet.DialArgs(m); err == nil && strings.HasPrefix(kind, "tcp") && !anyPort(m) {
+		free, err := new(net.ListenConfig).Listen(t.ctx, kind, address)
+		if err != nil {
+			return err
+		}
+		if err := free.Close(); err != nil {
+			return err
+		}
+	}
+	return t.host.Network().Listen(m)
 }
 
 // addrInfos returns the nodes that the addresses, which [Config.Validate] has seen, lead to.

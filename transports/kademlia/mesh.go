@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -19,7 +20,11 @@ func (t *Transport) Addresses() (all []string) {
 	if !t.running() {
 		return nil
 	}
-	for _, a := range t.host.Addrs() {
+	addrs := t.host.Addrs()
+	if far := slices.DeleteFunc(slices.Clone(addrs), manet.IsIPLoopback); len(far) > 0 { // only this machine reaches itself by the others
+		addrs = far
+	}
+	for _, a := range addrs {
 		all = append(all, a.String()+"/p2p/"+t.host.ID().String())
 	}
 	return all
@@ -52,8 +57,8 @@ func (t *Transport) reach(p *neighbour) transports.Reach {
 	}
 	p.mu.Unlock()
 	if t.running() {
-		r.Latency = t.host.Peerstore().LatencyEWMA(p.id)
 		if c := best(t.host.Network().ConnsToPeer(p.id)); c != nil {
+			r.Latency = t.host.Peerstore().LatencyEWMA(p.id)
 			r.How, r.Address = way(c), c.RemoteMultiaddr().String()
 		}
 		if f := t.feeds.byOrigin[p.id]; f != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/routing"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/multiformats/go-multiaddr"
 )
@@ -102,7 +103,28 @@ func (p *neighbour) awaitConnected(ctx context.Context) bool {
 func (p *neighbour) note(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err != nil && p.connected && errors.Is(p.trouble, errRefused) {
+		return // it says more
+	}
 	p.trouble = err
+}
+
+// errRefused is what is known of a peer that resets a stream before it has read anything.
+var errRefused = errors.New("it refuses what this node says: it does not list this node, or lists it with another key than `weft id` prints here")
+
+// noteRefusal notes whether the connected peer refuses what this node says, and reports whether that has begun.
+func (p *neighbour) noteRefusal(refused bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := errors.Is(p.trouble, errRefused)
+	switch {
+	case !refused && was:
+		p.trouble = nil
+	case refused && p.connected:
+		p.trouble = errRefused
+		return !was
+	}
+	return false
 }
 
 // Waits between one attempt to connect and the next.
@@ -120,6 +142,7 @@ const (
 func (t *Transport) keep(p *neighbour) {
 	wait, seekWait := newBackoff(dialMin, dialMax), newBackoff(dialMin, seekMax)
 	var seek time.Time // not before then
+	var sought error   // what came of it, to be said behind what has failed
 	for t.ctx.Err() == nil {
 		connected, changed := p.state()
 		if connected {
@@ -138,8 +161,14 @@ func (t *Transport) keep(p *neighbour) {
 			err = t.dial(p)
 		}
 		if err != nil && !time.Now().Before(seek) {
-			err = t.seek(p, err)
+			sought = t.seek(p)
 			seek = time.Now().Add(seekWait.wait())
+			if sought == nil {
+				err = nil
+			}
+		}
+		if err != nil && sought != nil {
+			err = fmt.Errorf("%w%w", err, sought)
 		}
 		if err != nil && t.ctx.Err() == nil {
 			p.note(err)
@@ -186,20 +215,23 @@ func (t *Transport) dial(p *neighbour) error {
 	return plainDial(t.host.Connect(ctx, peer.AddrInfo{ID: p.id, Addrs: known}))
 }
 
-// seek connects by what the directory knows, after what is known here has failed.
-func (t *Transport) seek(p *neighbour, failed error) error {
+// seek connects by what the directory knows, after what is known here has failed. Its error goes on where the one of that ends.
+func (t *Transport) seek(p *neighbour) error {
 	if t.dht.RoutingTable().Size() == 0 {
-		return fmt.Errorf("%w%s", failed, t.whyAlone(p))
+		return errors.New(t.whyAlone(p))
 	}
 	ctx, cancel := context.WithTimeout(limited(t.ctx), 2*dialTimeout)
 	defer cancel()
 	t.lookups.add("address")
 	found, err := t.dht.FindPeer(ctx, p.id)
-	if err != nil {
-		return fmt.Errorf("%w; the directory: %w", failed, err)
+	switch {
+	case errors.Is(err, routing.ErrNotFound):
+		return errors.New("; no other node knows where it is: it does not run, or not in this network, or has another key than is listed here")
+	case err != nil:
+		return fmt.Errorf("; the directory: %w", plainCause(err))
 	}
 	if err := t.host.Connect(ctx, found); err != nil {
-		return fmt.Errorf("%w; where the directory has it: %w", failed, plainDial(err))
+		return fmt.Errorf("; where the directory has it: %w", plainDial(err))
 	}
 	return nil
 }
@@ -211,6 +243,9 @@ func (t *Transport) whyAlone(p *neighbour) string {
 	}
 	text := ", and no node is connected that could know one"
 	if len(t.entries) == 0 {
+		if t.ownEntry {
+			text += "; a bootstrap or relay address ends in the ID of this node itself, that of another one belongs there"
+		}
 		return text
 	}
 	entry := t.entries[0]

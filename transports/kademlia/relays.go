@@ -96,6 +96,7 @@ func (t *Transport) openRelays() error {
 // holdPlace keeps a place at the relay while it is connected, and tells when that begins and ends, until the transport is closed.
 func (t *Transport) holdPlace(relay *neighbour, tell func(held bool)) {
 	wait := newBackoff(placeMin, placeMax)
+	var said string
 	for relay.awaitConnected(t.ctx) {
 		_, changed := relay.state()
 		ctx, cancel := context.WithTimeout(t.ctx, dialTimeout)
@@ -104,10 +105,12 @@ func (t *Transport) holdPlace(relay *neighbour, tell func(held bool)) {
 		pause := wait.wait()
 		if err == nil {
 			wait.reset()
+			said = ""
 			tell(true)
 			pause = time.Until(place.Expiration) / 2
-		} else if t.ctx.Err() == nil {
-			t.log.Warn("relay gives no place; peers that cannot connect directly do not reach this node over it", "relay", relay.label(), "error", err)
+		} else if why := plainCause(err); t.ctx.Err() == nil && why.Error() != said {
+			said = why.Error()
+			t.log.Warn("relay gives no place; peers that cannot connect directly do not reach this node over it", "relay", relay.label(), "error", why)
 		}
 		timer := time.NewTimer(pause)
 		select {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -39,26 +41,37 @@ func (s *status) enter(state transports.State) time.Time {
 
 // Report says how the transport fares: it is up where a peer is connected, or none is listed.
 func (t *Transport) Report() transports.Report {
+	state, absent := t.state()
 	r := transports.Report{
-		State: transports.Down, Reconnects: t.status.reconnects.Load(), BytesIn: t.status.bytesIn.Load(), BytesOut: t.status.bytesOut.Load(),
+		State: state, Reconnects: t.status.reconnects.Load(), BytesIn: t.status.bytesIn.Load(), BytesOut: t.status.bytesOut.Load(),
+		Since: t.status.enter(state),
 	}
-	if t.running() {
-		r.State = transports.Up
-		var absent []string
-		for _, p := range t.peers {
-			if p.absent() {
-				absent = append(absent, p.name)
-			}
-		}
-		if len(absent) > 0 {
-			r.Detail = t.whyAbsent(absent)
-			if len(absent) == len(t.peers) {
-				r.State = transports.Connecting
-			}
-		}
+	if len(absent) > 0 {
+		r.Detail = t.whyAbsent(absent)
 	}
-	r.Since = t.status.enter(r.State)
 	return r
+}
+
+// state returns the state, and the names of the peers that are not connected.
+func (t *Transport) state() (state transports.State, absent []string) {
+	if !t.running() {
+		return transports.Down, nil
+	}
+	for _, p := range t.peers {
+		if p.absent() {
+			absent = append(absent, p.name)
+		}
+	}
+	if len(absent) > 0 && len(absent) == len(t.peers) {
+		return transports.Connecting, absent
+	}
+	return transports.Up, absent
+}
+
+// noteState notes that the state may be another from now on.
+func (t *Transport) noteState() {
+	state, _ := t.state()
+	t.status.enter(state)
 }
 
 // whyAbsent says which peers are not connected, and why the first is not.
@@ -89,11 +102,17 @@ func plainDial(err error) error {
 		return plainCause(err)
 	}
 	const most = 3
+	tried := slices.DeleteFunc(slices.Clone(dial.DialErrors), func(e swarm.TransportError) bool {
+		return errors.Is(e.Cause, swarm.ErrDialToSelf) || errors.Is(e.Cause, swarm.ErrNoTransport)
+	})
+	if len(tried) == 0 {
+		tried = dial.DialErrors
+	}
 	var all []string
-	for _, e := range dial.DialErrors[:min(len(dial.DialErrors), most)] {
+	for _, e := range tried[:min(len(tried), most)] {
 		all = append(all, fmt.Sprintf("%s: %v", e.Address, plainCause(e.Cause)))
 	}
-	if more := len(dial.DialErrors) - most; more > 0 {
+	if more := len(tried) - most; more > 0 {
 		all = append(all, fmt.Sprintf("%d more addresses", more))
 	}
 	return errors.New(strings.Join(all, ", "))
@@ -106,16 +125,35 @@ func plainCause(err error) error {
 	switch {
 	case errors.As(err, &another):
 		return fmt.Errorf("the node there has another key (it is %s); the peer has moved, or its key is listed wrongly", another.Actual)
+	case err != nil && strings.Contains(err.Error(), "failed to negotiate security protocol"):
+		return fmt.Errorf("what answers there is no node of this mesh, or network_key differs (%w)", plainNegotiation(err))
+	case err != nil && strings.Contains(err.Error(), "protocols not supported: [/libp2p/circuit/relay/"):
+		return errors.New("the node there is no relay; give it relay: {serve: true}")
+	case errors.Is(err, swarm.ErrDialToSelf):
+		return errors.New("this node itself listens there")
+	case errors.Is(err, swarm.ErrNoTransport):
+		return errors.New("neither TCP nor QUIC, or QUIC although this node has a network_key")
 	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("no answer in time")
 	case errors.Is(err, swarm.ErrNoGoodAddresses), errors.Is(err, swarm.ErrNoAddresses):
 		return errors.New("none of its addresses can be reached from here")
 	case errors.As(err, &op):
 		return op.Err
-	case err != nil && strings.Contains(err.Error(), "failed to negotiate security protocol"):
-		return fmt.Errorf("what answers there is no node of this mesh, or has another network_key (%w)", err)
 	}
 	return err
+}
+
+// plainNegotiation says how an attempt to agree on encryption has ended.
+func plainNegotiation(err error) error {
+	var op *net.OpError
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return errors.New("no answer in time")
+	case errors.As(err, &op):
+		return op.Err
+	}
+	_, cause, _ := strings.Cut(err.Error(), "failed to negotiate security protocol: ")
+	return errors.New(cause)
 }
 
 // counts counts by kind.

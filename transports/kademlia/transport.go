@@ -2,6 +2,7 @@ package kademlia
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,12 +35,14 @@ type Transport struct {
 	traffic   *metrics.BandwidthCounter
 	room      *semaphore.Weighted // for direct frames in memory
 
-	peers   []*neighbour // listed
-	entries []*neighbour // nodes to enter the mesh by, that are not listed
-	byName  map[string]*neighbour
-	byID    map[peer.ID]*neighbour
+	peers    []*neighbour // listed
+	entries  []*neighbour // nodes to enter the mesh by, that are not listed
+	ownEntry bool         // this node was given as one of them
+	byName   map[string]*neighbour
+	byID     map[peer.ID]*neighbour
 
 	mu      sync.Mutex
+	refused map[peer.ID]bool // that the log names
 	started bool
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -61,7 +64,7 @@ var errClosed = errors.New("transport is not started, or closed")
 func New(c Config, log *slog.Logger) (*Transport, error) {
 	t := &Transport{
 		config: c, log: log, traffic: metrics.NewBandwidthCounter(), room: semaphore.NewWeighted(inboxBytes), moves: newMoves(),
-		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{},
+		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{}, refused: map[peer.ID]bool{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	err := c.Validate()
@@ -110,6 +113,7 @@ func (t *Transport) Start(context.Context) error {
 	}
 	err := t.begin()
 	t.mu.Unlock()
+	t.noteState()
 	if err != nil {
 		err = errors.Join(err, t.shut())
 		t.work.Wait()
@@ -152,6 +156,7 @@ func (t *Transport) open() error {
 	if p := t.byID[id]; p != nil && p.name != "" {
 		return fmt.Errorf("peer %q has this node's own key; list the others only, each with the key that `weft id` prints there", p.name)
 	}
+	t.ownEntry = t.byID[id] != nil
 	t.entries = slices.DeleteFunc(t.entries, func(p *neighbour) bool { return p.id == id }) // one list of nodes may serve all of them
 	delete(t.byID, id)
 	if err := os.MkdirAll(t.config.DataDir, 0o700); err != nil {
@@ -203,11 +208,41 @@ func (t *Transport) serve(id protocol.ID, answer func(*neighbour, *conn) error) 
 	t.host.SetStreamHandler(id, func(s network.Stream) {
 		p := t.byID[s.Conn().RemotePeer()]
 		if p == nil || p.name == "" {
-			_ = s.Reset()
+			t.refuse(s.Conn())
+			_ = s.ResetWithError(notListed)
 			return
 		}
 		t.handle(s, func(c *conn) error { return answer(p, c) })
 	})
+}
+
+// notListed is the code with which a stream of a node that is not listed is reset.
+const notListed network.StreamErrorCode = 0x57454654
+
+// mostRefused is how many nodes that are not listed the log names.
+const mostRefused = 16
+
+// refuse logs, once for a node, that one that is not listed takes this one for its peer: one of the two lists may be what is wrong.
+func (t *Transport) refuse(c network.Conn) {
+	id := c.RemotePeer()
+	public, err := id.ExtractPublicKey()
+	if err != nil {
+		return
+	}
+	key, err := public.Raw()
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	said := t.refused[id] || len(t.refused) >= mostRefused
+	if !said {
+		t.refused[id] = true
+	}
+	t.mu.Unlock()
+	if !said {
+		t.log.Warn("refused a node that is not in peers; if it is to be one, list it there with this key",
+			"key", "ed25519:"+base64.RawURLEncoding.EncodeToString(key), "address", c.RemoteMultiaddr())
+	}
 }
 
 // handle answers a stream, until that ends or the transport is closed.
