@@ -247,3 +247,14 @@ func TestWhatIsDamagedOfACopyIsFetchedAgain(t *testing.T) {
 	heard(t, subscribe(t, bob, transports.Feed), "alice", 3, 5)
 	require.Zero(t, place(bob, "alice").Missed)
 }
+
+// An entry without a name would be a notice, which nobody can pass.
+func TestFrameWithoutANameIsRefused(t *testing.T) {
+	m := newMesh(t)
+	alice := start(t, m.node(t, "alice"))
+	for _, topic := range []string{transports.Broadcast, transports.Direct("bob")} {
+		frame := message.NewMessage("", []byte("frame"))
+		frame.SetContext(t.Context())
+		require.True(t, transports.IsPermanent(alice.Publish(topic, frame)), topic)
+	}
+}

@@ -79,17 +79,22 @@ func TestMeshCarriesMessagesBothWays(t *testing.T) {
 }
 
 func TestNothingIsLostOrDoubledInTheMeshWhenANodeIsKilled(t *testing.T) {
+	sender, recipient := func(s *siege) *node { return s.alice.node }, func(s *siege) *node { return s.bob.node }
 	for _, tt := range []struct {
 		name   string
+		mode   string
 		victim func(s *siege) *node
 	}{
-		{"the sender", func(s *siege) *node { return s.alice.node }},
-		{"the recipient", func(s *siege) *node { return s.bob.node }},
+		{"the sender", "direct", sender},
+		{"the recipient", "direct", recipient},
+		{"the origin of broadcasts", "broadcast", sender},
+		{"a follower", "broadcast", recipient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m, _, _ := pair(t)
 			m.overKademlia()
+			m.sites[0].node.config["routes"] = list{object{"name": "all", "match": list{"#"}, "to": "hub", "qos": 2, "mode": tt.mode}}
 			m.besiege(func(s *siege) {
 				tt.victim(s).kill()
 				tt.victim(s).start()

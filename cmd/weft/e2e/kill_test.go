@@ -47,6 +47,9 @@ func (m *mesh) besiege(kill func(s *siege)) {
 	alice.node.config["subscribe"] = list{}
 	bob.node.config["routes"] = list{}
 	m.start()
+	if m.nats == nil {
+		bob.node.awaitFollowing(alice.name)
+	}
 	s := &siege{mesh: m, alice: alice, bob: bob}
 	s.once, s.atLeast = newRecord(t, bob.broker.addr, "q2/#", 2), newRecord(t, bob.broker.addr, "q1/#", 1)
 	q1, q2 := newLoad(t, alice.broker.addr, "q1", 1), newLoad(t, alice.broker.addr, "q2", 2)
