@@ -248,3 +248,6 @@ func (f *Follower) Hear(c net.Conn, fromOrigin bool) error {
 
 // Log returns the copy.
 func (f *Follower) Log() *feedlog.Log { return f.log }
+
+// PlainCause says why one address does not lead to a node.
+var PlainCause = plainCause

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/stretchr/testify/require"
 
 	"github.com/weft-relay/weft/transports"
@@ -93,7 +95,7 @@ func TestNetworksOfDifferentNamesShareNoDirectory(t *testing.T) {
 func relayed(t *testing.T) (m *mesh, alice, bob, relay *kademlia.Transport) {
 	t.Helper()
 	m = &mesh{names: []string{"alice", "bob"}, dirs: map[string]string{}}
-	relay = m.with(t, "relay", func(c *kademlia.Config) { c.Relay.Serve = true; c.Peers = nil })
+	relay = m.with(t, "relay", func(c *kademlia.Config) { c.Relay.Serve = true })
 	deaf := func(c *kademlia.Config) {
 		c.Listen, c.Relays, c.Follow = []string{}, []string{relay.Addresses()[0]}, []string{"alice"}
 	}
@@ -140,7 +142,22 @@ func TestARelayThatWasRestartedIsUsedAgain(t *testing.T) {
 	at := port(relay)
 	require.NoError(t, relay.Close())
 	eventually(t, "they are apart", func() bool { return !connected(alice, "bob") && !connected(bob, "alice") })
-	m.with(t, "relay", func(c *kademlia.Config) { c.Relay.Serve, c.Peers, c.Listen = true, nil, []string{at} })
+	m.with(t, "relay", func(c *kademlia.Config) { c.Relay.Serve, c.Listen = true, []string{at} })
 	require.NoError(t, exchange(t, alice, bob))
 	require.Equal(t, "relayed", reached(t, alice, "bob").How)
+}
+
+// A relay that served everybody would be one for all the world.
+func TestARelayServesItsPeersAlone(t *testing.T) {
+	m := &mesh{names: []string{"alice", "bob"}, dirs: map[string]string{}}
+	relay := m.with(t, "relay", func(c *kademlia.Config) { c.Relay.Serve = true })
+	for name, served := range map[string]bool{"alice": true, "mallory": false} {
+		h := bare(t, name)
+		_, err := client.Reserve(t.Context(), h, peer.AddrInfo{ID: reach(t, h, relay)})
+		if served {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, kademlia.PlainCause(err), "does not have this node in its peers", name)
+	}
 }

@@ -25,13 +25,26 @@ func (t *Transport) serveRelay() error {
 	if !t.config.Relay.Serve {
 		return nil
 	}
-	relay, err := relayv2.New(t.host, relayv2.WithResources(relayResources()))
+	relay, err := relayv2.New(t.host, relayv2.WithResources(relayResources()), relayv2.WithACL(served{t}))
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	t.closing = append(t.closing, relay.Close)
 	return nil
 }
+
+// served are those who get a place at this relay: its peers, and with a network_key whoever has it. To them anybody may connect, as he
+// might without a relay.
+type served struct{ t *Transport }
+
+// AllowReserve implements relayv2.ACLFilter.
+func (s served) AllowReserve(p peer.ID, _ multiaddr.Multiaddr) bool {
+	n := s.t.byID[p]
+	return s.t.config.NetworkKey != "" || n != nil && n.name != ""
+}
+
+// AllowConnect implements relayv2.ACLFilter.
+func (s served) AllowConnect(peer.ID, multiaddr.Multiaddr, peer.ID) bool { return true }
 
 // openRelays asks the relays of the configuration for places, and tells everybody which of them this node is reached over. libp2p would
 // do so after minutes, give up a relay that is restarted for an hour, and tell nobody of one on the local network.

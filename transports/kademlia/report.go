@@ -15,6 +15,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 
 	"github.com/weft-relay/weft/transports"
 )
@@ -122,6 +124,7 @@ func plainDial(err error) error {
 func plainCause(err error) error {
 	var another sec.ErrPeerIDMismatch
 	var op *net.OpError
+	var place client.ReservationError
 	switch {
 	case errors.As(err, &another):
 		return fmt.Errorf("the node there has another key (it is %s); the peer has moved, or its key is listed wrongly", another.Actual)
@@ -129,6 +132,8 @@ func plainCause(err error) error {
 		return fmt.Errorf("what answers there is no node of this mesh, or network_key differs (%w)", plainNegotiation(err))
 	case err != nil && strings.Contains(err.Error(), "protocols not supported: [/libp2p/circuit/relay/"):
 		return errors.New("the node there is no relay; give it relay: {serve: true}")
+	case errors.As(err, &place) && place.Status == pbv2.Status_PERMISSION_DENIED:
+		return errors.New("the relay does not have this node in its peers")
 	case errors.Is(err, swarm.ErrDialToSelf):
 		return errors.New("this node itself listens there")
 	case errors.Is(err, swarm.ErrNoTransport):
