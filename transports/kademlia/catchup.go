@@ -5,90 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multihash"
-
-	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
-
-const (
-	// maxAnswer is how many bytes of entries one answer has, or one entry. maxAnswers is how many strangers are
-	// given at a time.
-	maxAnswer  = 8 << 20
-	maxAnswers = 16
-	// maxSources is how many nodes beside its origin are asked for what is missing of a feed, one after the other.
-	maxSources = 8
-)
-
-// answer gives any node what this one has of a feed, from a place on: broadcasts are signed, and for everybody.
-func (f *feeds) answer(c *conn) error {
-	if err := c.within(stallTime); err != nil {
-		return err
-	}
-	origin, err := c.bytes(maxUUID)
-	if err != nil {
-		return err
-	}
-	from, err := c.number()
-	if err != nil {
-		return err
-	}
-	l, epoch := f.find(peer.ID(origin))
-	if l == nil || epoch == 0 {
-		c.putNumber(0)
-		return c.flush()
-	}
-	first, next := l.First(), l.Next()
-	c.putNumber(epoch)
-	c.putNumber(first)
-	c.putNumber(next)
-	for sent := 0; from >= first && from < next; from++ {
-		raw, err := l.Read(from)
-		if err != nil {
-			break // trimmed meanwhile: the asker comes again
-		}
-		if sent += len(raw); sent > maxAnswer && sent > len(raw) {
-			break
-		}
-		c.putBytes(raw)
-	}
-	c.putNumber(0) // an entry is never empty
-	return c.flush()
-}
-
-// find returns the log of a feed that this node has, and its epoch.
-func (f *feeds) find(origin peer.ID) (*feedlog.Log, uint64) {
-	if origin == f.t.host.ID() {
-		return f.own.log, f.own.epoch
-	}
-	if followed := f.byOrigin[origin]; followed != nil {
-		return followed.log, followed.now().Epoch
-	}
-	return nil, 0
-}
-
-// serveAnybody answers a protocol to every node: to strangers to a number of them at a time, to peers whatever strangers do.
-func (f *feeds) serveAnybody() {
-	seats := make(chan struct{}, maxAnswers)
-	f.t.host.SetStreamHandler(protocolLog, func(s network.Stream) {
-		if p := f.t.byID[s.Conn().RemotePeer()]; p == nil || p.name == "" {
-			select {
-			case seats <- struct{}{}:
-				defer func() { <-seats }()
-			default:
-				_ = s.Reset()
-				return
-			}
-		}
-		f.t.handle(s, f.answer)
-	})
-}
 
 // catchUp fetches what the log has not, whenever something is missing, and asks now and then whether something is, until ctx ends. While
 // the origin is away it looks for others that have the feed, less and less often.
@@ -259,55 +180,6 @@ func (f *followed) hear(c *conn, id peer.ID, from uint64) (state completeness, m
 	}
 }
 
-// sources returns the nodes that may have what is missing: the origin, then others that listen to the feed, the first ones those that are
-// connected.
-func (f *followed) sources(ctx context.Context) []peer.ID {
-	var all []peer.ID
-	if !f.peer.absent() {
-		all = append(all, f.peer.id)
-	}
-	others := f.topic.ListPeers()
-	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	if len(others) == 0 && f.peer.absent() {
-		others = f.followers(ctx)
-	}
-	for _, id := range others {
-		if id != f.peer.id && id != f.t.host.ID() && !slices.Contains(all, id) && len(all) < 1+maxSources {
-			all = append(all, id)
-		}
-	}
-	return all
-}
-
-// feedCID names a feed in the directory of who follows it.
-func feedCID(origin peer.ID) (cid.Cid, error) {
-	sum, err := multihash.Sum([]byte("weft feed "+string(origin)), multihash.SHA2_256, -1)
-	if err != nil {
-		return cid.Undef, err
-	}
-	return cid.NewCidV1(cid.Raw, sum), nil
-}
-
-// followers returns nodes that follow the feed as the directory knows them.
-func (f *followed) followers(ctx context.Context) (all []peer.ID) {
-	name, err := feedCID(f.peer.id)
-	if err != nil || f.t.dht.RoutingTable().Size() == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	f.t.lookups.add("followers")
-	for info := range f.t.dht.FindProvidersAsync(ctx, name, maxSources) {
-		if info.ID == f.t.host.ID() {
-			continue
-		}
-		if err := f.t.host.Connect(limited(ctx), info); err == nil {
-			all = append(all, info.ID)
-		}
-	}
-	return all
-}
-
 // noteTrimmed remembers the first entry that somebody still has.
 func (f *followed) noteTrimmed(first uint64) {
 	f.mu.Lock()
@@ -335,19 +207,4 @@ func (f *followed) skip() {
 		return
 	}
 	f.lack()
-}
-
-// offer tells the directory that this node has the feed, for those that come when its origin is away.
-func (f *followed) offer(ctx context.Context) error {
-	name, err := feedCID(f.peer.id)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
-	defer cancel()
-	f.t.lookups.add("following")
-	if err := f.t.dht.Provide(ctx, name, true); err != nil {
-		return fmt.Errorf("feed of %s: %w", f.peer.name, err)
-	}
-	return nil
 }
