@@ -164,6 +164,11 @@ func (l *line) hand(ctx context.Context, out chan<- *message.Message) {
 		var acked, nacked <-chan struct{}
 		if first != nil {
 			acked, nacked = first.Acked(), first.Nacked()
+			select {
+			case <-nacked:
+				continue // and not the next one, though both may be ready
+			default:
+			}
 		}
 		select {
 		case to <- next:

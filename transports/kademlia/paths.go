@@ -207,7 +207,11 @@ func (t *Transport) punch(p *neighbour) {
 		defer t.work.Done()
 		defer p.punching.Store(false)
 		for wait := newBackoff(punchMin, punchMax); wait.sleep(t.ctx) && t.overRelay(p); {
-			_ = t.host.Network().ClosePeer(p.id)
+			for _, c := range t.host.Network().ConnsToPeer(p.id) {
+				if way(c) == wayRelayed { // a direct one may have come this moment
+					_ = c.Close()
+				}
+			}
 		}
 	}()
 }
