@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -207,13 +208,22 @@ func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
 	return nil
 }
 
+// Ports of the demo: below those that systems give to outgoing connections, one of which could else take a port before its server has
+// started.
+const (
+	firstPort = 10_000
+	lastPort  = 30_000
+)
+
 // freeAddress returns a loopback address with a port that is free now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+func freeAddress() (address string, err error) {
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(lastPort-firstPort))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", err
 }
 
 // build writes the site's file and builds its node.

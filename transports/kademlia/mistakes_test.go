@@ -61,10 +61,12 @@ func TestTheStateLastsSinceItBegan(t *testing.T) {
 	m.bootstrap = alice.Addresses()[0]
 	bob := start(t, m.node(t, "bob"))
 	eventually(t, "they are connected", func() bool { return connected(bob, "alice") && reached(t, alice, "bob").How == "direct TCP" })
-	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, alice.Announce(t.Context(), []byte("profile"))) // which alice shows to whom she knows to be connected
+	eventually(t, "bob has seen it", func() bool { return bob.Version("alice") > 0 })
+	asked := time.Now()
 	r := alice.Report()
 	require.Equal(t, transports.Up, r.State)
-	require.WithinDuration(t, reached(t, alice, "bob").Since, r.Since, 100*time.Millisecond)
+	require.True(t, r.Since.Before(asked), "up since %v, asked at %v", r.Since, asked)
 }
 
 // lines is a log to read while it is written.
