@@ -76,7 +76,11 @@ func (t *Transport) consumeInbox(ctx context.Context, out chan *message.Message)
 	defer w.stop()
 	t.consume(ctx, func(ctx context.Context, over context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
 		w.begin(ctx, over)
-		return t.freshInbox(ctx, js)
+		consumer, err := t.freshInbox(ctx, js)
+		if err == nil {
+			w.current.count = consumer.CachedInfo().Delivered.Consumer
+		}
+		return consumer, err
 	}, w.take)
 }
 

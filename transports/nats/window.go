@@ -15,7 +15,10 @@ import (
 // not bound what crosses it.
 const inboxWindow = 32
 
-var errRefused = errors.New("frame refused by its subscriber")
+var (
+	errRefused = errors.New("frame refused by its subscriber")
+	errGap     = errors.New("a frame was lost between server and node")
+)
 
 // freshInbox makes the inbox's consumer anew for each session. In a work-queue stream, what was not acknowledged is what is
 // there: a new consumer begins with the first of it and keeps the order, where an old one would hold back for ackWait what
@@ -44,6 +47,7 @@ type window struct {
 	ended    context.Context
 	done     *stored // the last frame that the subscriber acknowledged, in this session or before it
 	last     uint64  // place in the stream of the last frame that arrived
+	count    uint64  // deliveries of the consumer until then, repetitions included
 	handed   int     // frames of the queue that the subscriber has
 	queue    []handed
 }
@@ -150,12 +154,17 @@ func (w *window) settle() error {
 }
 
 // arrive queues a frame, unless the subscriber has acknowledged it and the server did not hear it, or it is in the queue and
-// the server has heard nothing of it for ackWait. A stream that was made anew counts anew, but later.
+// the server has heard nothing of it for ackWait. A stream that was made anew counts anew, but later. What a consumer has delivered
+// when its leader dies may never arrive; the next leader goes on behind it, and would deliver it only after ackWait: the count shows it.
 func (w *window) arrive(ctx context.Context, msg jetstream.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
 		return fmt.Errorf("message without metadata: %w", err)
 	}
+	if meta.Sequence.Consumer > w.count+1 {
+		return errGap
+	}
+	w.count = meta.Sequence.Consumer
 	place := stored{meta.Sequence.Stream, meta.Timestamp}
 	switch {
 	case place.seq <= w.done.seq && !place.time.After(w.done.time):
