@@ -52,8 +52,12 @@ var (
 // twisterdVariables are where the environment gives each site's daemon and user, as http://USER:PASSWORD@HOST:PORT/TWISTER_USER.
 var twisterdVariables = map[string]string{"alice": "WEFT_TWISTERD_A", "bob": "WEFT_TWISTERD_B", "carol": "WEFT_TWISTERD_C"}
 
-// realTwisterds is held by the one test that uses the real daemons: a user is posted as by one node alone.
-var realTwisterds sync.Mutex
+// realTwisterds is held by the one test that uses the real daemons: a user is posted as by one node alone. A node with a fresh data
+// folder begins an epoch by the clock, in twos of seconds (transports/twister/epoch.go), and each test has fresh ones.
+var realTwisterds struct {
+	sync.Mutex
+	left time.Time // by the last test
+}
 
 func hasRealTwisterds() bool { return os.Getenv("WEFT_TWISTERD_A") != "" }
 
@@ -135,7 +139,16 @@ func (n *twisterNet) useReal(at boxes) {
 		n.t.Skipf("needs %d daemons: there are %d", len(hosts), len(different))
 	}
 	realTwisterds.Lock()
-	n.t.Cleanup(realTwisterds.Unlock)
+	n.t.Cleanup(func() {
+		realTwisterds.left = time.Now()
+		realTwisterds.Unlock()
+	})
+	eventually(n.t, 4*time.Second, func() error {
+		if time.Now().Unix() < realTwisterds.left.Unix()+2 {
+			return errors.New("nodes would begin the epochs of the last test's")
+		}
+		return nil
+	})
 	n.scope = fmt.Sprintf("weft-%x/", time.Now().UnixMilli())
 	for site, user := range n.users {
 		_, err := user.UserID(n.t.Context(), user.name)
