@@ -26,13 +26,15 @@ var layers = []string{"cmd", "plugins", "configs", "pipeline", "transports", "ma
 // arrows says which folders of the module a folder may import, itself and what is under it always included.
 // "transports/*" is every transport; "transports" alone is the contract. The longest matching folder counts.
 var arrows = map[string][]string{
-	"cmd":          {"plugins", "configs", "pipeline", "matching"},
-	"plugins":      {"configs", "transports", "transports/*"},
-	"configs":      {"pipeline", "matching"},
-	"pipeline":     {"transports", "matching"},
-	"transports":   {},
-	"transports/*": {"transports", "matching"},
-	"matching":     {},
+	"cmd":      {"plugins", "configs", "pipeline", "matching"},
+	"plugins":  {"configs", "pipeline/stage", "transports", "transports/*"},
+	"configs":  {"pipeline", "matching"},
+	"pipeline": {"pipeline/stage", "transports", "matching"},
+	// The contract of stages is the pipeline's, and all that whoever writes one sees of it.
+	"pipeline/stage": {},
+	"transports":     {},
+	"transports/*":   {"transports", "matching"},
+	"matching":       {},
 }
 
 // homes says where alone a library may be imported: a folder with what is under it, or one file.
@@ -85,6 +87,10 @@ func TestForbiddenArrowsAreFound(t *testing.T) {
 		{"pipeline/route.go", module + "/transports/nats", false},
 		{"pipeline/route_test.go", module + "/transports/nats", true},
 		{"pipeline/lanes/store.go", module + "/pipeline/frame", true},
+		{"pipeline/staging.go", module + "/pipeline/stage", true},
+		{"pipeline/stage/stage.go", module + "/pipeline", false},
+		{"plugins/stages/sample/sample.go", module + "/pipeline/stage", true},
+		{"plugins/stages/sample/sample.go", module + "/pipeline", false},
 		{"transports/transports.go", module + "/matching", false},
 		{"transports/nats/nats.go", module + "/transports", true},
 		{"transports/nats/nats.go", module + "/transports/nats/internal/kv", true},
@@ -156,8 +162,11 @@ func arrowAllowed(from, to string) bool {
 // node returns the key in arrows of the folder.
 func node(folder string) string {
 	top, _, deeper := strings.Cut(folder, "/")
-	if top == "transports" && deeper {
+	switch {
+	case top == "transports" && deeper:
 		return "transports/*"
+	case within(folder, "pipeline/stage"):
+		return "pipeline/stage"
 	}
 	return top
 }
