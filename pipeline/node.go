@@ -14,6 +14,7 @@ import (
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
 )
 
@@ -37,6 +38,7 @@ type Node struct {
 	store      *lanes.Store
 	broker     Broker
 	transports Transports
+	steps      stage.Steps
 	log        *slog.Logger
 	started    time.Time
 
@@ -46,6 +48,7 @@ type Node struct {
 	boards     []*board
 	out        *out
 	deliveries []*delivery
+	stagings   []*staging
 	orphans    []*lanes.Lane
 	in         *in
 	dead       *deadLetters
@@ -57,9 +60,9 @@ type Node struct {
 }
 
 // New assembles a node of its parts, which it starts and stops.
-func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, log *slog.Logger) (*Node, error) {
+func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, steps stage.Steps, log *slog.Logger) (*Node, error) {
 	n := &Node{
-		cfg: cfg, id: id, store: store, broker: broker, transports: ts, log: log,
+		cfg: cfg, id: id, store: store, broker: broker, transports: ts, steps: steps, log: log,
 		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker, log: log},
 	}
 	n.drained, n.endDrain = context.WithCancel(context.Background())
@@ -113,14 +116,14 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 	}
 	routes := make([]*route, len(n.cfg.Routes))
 	for i, cfg := range n.cfg.Routes {
-		r := newRoute(cfg, n.store, peers, n.interests[cfg.To])
-		if err := n.lead(r); err != nil {
+		if routes[i], err = n.buildRoute(cfg, peers); err != nil {
 			return err
 		}
-		routes[i] = r
 	}
 	for _, r := range routes {
-		n.buildDeliveries(r, routes, peers)
+		if r.stages == nil { // else its deliveries are those of what comes out of them
+			n.buildDeliveries(r, routes, peers)
+		}
 	}
 	addresses, err := newAddressing(routes, peers)
 	if err != nil {
@@ -131,6 +134,39 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 		n.outRouter.add("source", "", gather{source{n.broker, sourceFilters(n.cfg.Routes)}}, n.out.handle)
 	}
 	return nil
+}
+
+// buildRoute makes a route with its lanes and, where it has stages, what runs them.
+func (n *Node) buildRoute(cfg Route, peers []*peer) (*route, error) {
+	r := newRoute(cfg, n.store, peers, n.interests[cfg.To])
+	if err := n.lead(r); err != nil {
+		return nil, err
+	}
+	steps := n.steps.Routes[cfg.Name]
+	if len(steps) == 0 {
+		return r, nil
+	}
+	gate := r.gate(cfg, n.store)
+	r.Match = everything
+	behind, err := newAddressing([]*route{r}, peers)
+	if err != nil {
+		return nil, err
+	}
+	n.buildDeliveries(r, nil, peers)
+	n.stage(n.deliverRouter, gate.stages, steps, n.cfg.Node, behind.due, behind.look)
+	return gate, nil
+}
+
+// stage adds to a router what takes the messages of a lane, which come from that node, through stages.
+func (n *Node) stage(
+	in *router, lane *lanes.Lane, steps []stage.Step, origin string, due func([]*lanes.Lane, string) ([]*lanes.Lane, byte), look func(),
+) {
+	s := &staging{
+		lane: lane, store: n.store, chain: newChain(steps), origin: origin, due: due, look: look,
+		dead: n.dead, log: n.log.With("lane", lane.Name()),
+	}
+	n.stagings = append(n.stagings, s)
+	in.add(lane.Name(), lane.Name(), s, s.handle)
 }
 
 // lead leads a route to its transport.
@@ -149,7 +185,7 @@ func (n *Node) lead(r *route) error {
 func (n *Node) buildDeliveries(r *route, all []*route, peers []*peer) {
 	var others []*route
 	for _, other := range all {
-		if other.Mode == Direct && other.To != r.To {
+		if other.Mode == Direct && other.stages == nil && other.To != r.To {
 			others = append(others, other)
 		}
 	}
@@ -182,6 +218,7 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if n.in, err = newIn(n.cfg, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
+	n.buildReceptions(peers)
 	n.inRouter.add("kept", "", gather{kept}, n.in.from(byName(peers)))
 	for name, t := range n.transports {
 		var who users

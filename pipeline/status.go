@@ -121,6 +121,13 @@ func (n *Node) Status() Status {
 			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
 		}
 	}
+	for _, st := range n.stagings {
+		l := st.status()
+		s.Lanes = append(s.Lanes, l)
+		if l.Error != "" {
+			s.Problems = append(s.Problems, "lane "+l.Name+" waits for its stages: "+l.Error)
+		}
+	}
 	for _, lane := range n.orphans {
 		s.Lanes = append(s.Lanes, LaneStatus{Name: lane.Name(), State: "orphaned", Error: orphanCure, Stats: lane.Stats()})
 	}

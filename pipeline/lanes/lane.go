@@ -168,13 +168,15 @@ func (l *Lane) settle(upTo uint64, reason string) {
 	s.roomMade()
 }
 
-// Leave is Ack for single messages that Next has returned, whatever is in flight before them: in order of their numbers.
-func (l *Lane) Leave(seqs []uint64) {
+// Leave is Drop for single messages that Next has returned, whatever is in flight before them.
+func (l *Lane) Leave(seqs []uint64, reason string) {
 	s := l.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, seq := range seqs {
-		l.leave(seq)
+		if _, ok := l.leave(seq); ok {
+			l.count(reason, 1)
+		}
 	}
 }
 
@@ -186,7 +188,6 @@ func (l *Lane) leave(seq uint64) (f flight, ok bool) {
 	}
 	f = l.flights[i]
 	l.flights = slices.Delete(l.flights, i, i+1)
-	l.delivered++
 	switch before := slices.ContainsFunc(l.flights[:i], func(f flight) bool { return !f.qos0 }); {
 	case f.qos0:
 		l.volatile.flying -= f.size
@@ -223,6 +224,9 @@ func (l *Lane) addHole(seq uint64, before, after []flight) {
 // spend takes a message in flight out of the lane with the batch that is being filled.
 func (l *Lane) spend(seq uint64) bool {
 	f, ok := l.leave(seq)
+	if ok {
+		l.delivered++
+	}
 	if i := slices.IndexFunc(l.owed, func(f flight) bool { return f.seq == seq }); i >= 0 {
 		f, ok = l.owed[i], true
 		l.owed = slices.Delete(l.owed, i, i+1)

@@ -87,12 +87,12 @@ func TestMessagesLeaveInAnyOrder(t *testing.T) {
 	l := s.Lane("from", lanes.Limits{})
 	msgs := put(t, s, 0, 10, 2, l)
 	take(t, l, 8)
-	l.Leave([]uint64{msgs[1].Seq, msgs[2].Seq, msgs[5].Seq})
-	l.Leave([]uint64{msgs[3].Seq, msgs[9].Seq}) // the last one was not read
+	l.Leave([]uint64{msgs[1].Seq, msgs[2].Seq, msgs[5].Seq}, "unwanted")
+	l.Leave([]uint64{msgs[3].Seq, msgs[9].Seq}, "unwanted") // the last one was not read
 	l.Rewind()
 	stay := []frame.Message{msgs[0], msgs[4], msgs[6], msgs[7], msgs[8], msgs[9]}
 	require.Equal(t, stay, take(t, l, 6))
-	require.Equal(t, uint64(4), l.Stats().Delivered)
+	require.Equal(t, map[string]uint64{"unwanted": 4}, l.Stats().Dropped)
 	require.NoError(t, s.Close())
 	s = open(t, dir, lanes.Options{})
 	require.Equal(t, stay, drain(t, s.Lane("from", lanes.Limits{})))
@@ -114,9 +114,9 @@ func TestMessageIsInOneOfTwoLanesWhenTheDiskIsFull(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, cmd.Wait())
 			s = open(t, dir, lanes.Options{})
-			require.Len(t, drain(t, s.Lane("to", lanes.Limits{})), moved)
+			require.Equal(t, moved, len(drain(t, s.Lane("to", lanes.Limits{}))))
 			rest := drain(t, s.Lane("from", lanes.Limits{}))
-			require.Len(t, rest, 1000-moved)
+			require.Equal(t, 1000-moved, len(rest))
 			require.Equal(t, moved, number(rest[0]))
 		})
 	}
