@@ -111,8 +111,13 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, others .
 			d.report(under(path, key), "unknown key; %s", suggest(key, append(keysOf(fields), others...)))
 		}
 	}
+	d.validate(v, path)
+}
+
+// validate reports what a struct's Validate method says of it.
+func (d *decoder) validate(v reflect.Value, path string) {
 	if checked, ok := reflect.TypeAssert[interface{ Validate() error }](v.Addr()); ok {
-		d.judge(checked.Validate(), path, keysOf(fields))
+		d.judge(checked.Validate(), path, keysOf(fieldsOf(v.Type())))
 	}
 }
 

@@ -56,7 +56,7 @@ func TestExamplesInTheDocumentationAreValid(t *testing.T) {
 	require.GreaterOrEqual(t, found, 2)
 }
 
-var row = regexp.MustCompile("(?m)^(?:### type: ([a-z]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
+var row = regexp.MustCompile("(?m)^(?:### (type|stage): ([a-z_]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
 
 // Does docs/config.md name every key, no other, and with the right default?
 func TestDocumentationNamesEveryKey(t *testing.T) {
@@ -65,13 +65,18 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 	documented := map[string]string{}
 	_, sections, found := strings.Cut(string(text), "\n## Node\n")
 	require.True(t, found)
-	kind := "NAME"
+	general := map[string]string{"type": "transports.NAME", "stage": "stages[]"}
+	var before, after string
 	for _, line := range row.FindAllStringSubmatch(sections, -1) {
 		if line[1] != "" {
-			kind = "NAME(" + line[1] + ")"
+			before, after = general[line[1]], general[line[1]]+"("+line[2]+")"
 			continue
 		}
-		documented[strings.Replace(line[2], "NAME", kind, 1)] = strings.Trim(line[3], " `")
+		key := line[3]
+		if rest, ok := strings.CutPrefix(key, before); ok && before != "" {
+			key = after + rest
+		}
+		documented[key] = strings.Trim(line[4], " `")
 	}
 	for _, key := range configs.Keys(plugins.Types()) {
 		standard, is := documented[key.Path]
