@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -282,6 +283,12 @@ func setPlain(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is not a whole number from 0 to %d", text, uint64(1)<<bits-1)
 		}
 		v.SetUint(n)
+	case reflect.Float32, reflect.Float64:
+		n, err := strconv.ParseFloat(text, bits)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetFloat(n)
 	default:
 		return errors.ErrUnsupported
 	}
