@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.uber.org/fx"
 
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
 )
 
@@ -43,7 +44,7 @@ func (n *endingNetwork) Subscribe(ctx context.Context, topic string) (<-chan *me
 func testApp(dir string, broker Broker, network transports.Transport, routes ...Route) *fx.App {
 	return fx.New(
 		fx.NopLogger,
-		fx.Supply(Config{Node: "alice", DataDir: dir, Routes: routes}, slog.New(slog.DiscardHandler)),
+		fx.Supply(Config{Node: "alice", DataDir: dir, Routes: routes}, stage.Steps{}, slog.New(slog.DiscardHandler)),
 		fx.Provide(func() Broker { return broker }, func() Transports { return Transports{"hub": network} }),
 		Module(),
 	)

@@ -16,7 +16,6 @@ import (
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/pipeline/admin"
-	"github.com/weft-relay/weft/plugins"
 )
 
 // adminFlags are what the commands have in common that ask a running node.
@@ -30,7 +29,7 @@ func (f *adminFlags) add(cmd *cobra.Command) {
 func (f *adminFlags) find(g *globals) (string, error) {
 	address := f.address
 	if address == "" {
-		file, err := plugins.LoadPart(g.config, "admin")
+		file, err := g.set.LoadPart(g.config, "admin")
 		if err != nil {
 			return "", err
 		}

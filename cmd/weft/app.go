@@ -12,6 +12,7 @@ import (
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/pipeline/admin"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/plugins"
 )
 
@@ -19,12 +20,13 @@ import (
 const startTimeout = 10 * time.Minute
 
 // newApp wires the node that a configuration file describes. Further options may take parts out of it.
-func newApp(file *configs.File, reloads *reloads, log *slog.Logger, more ...fx.Option) *fx.App {
+func newApp(set *plugins.Set, file *configs.File, reloads *reloads, log *slog.Logger, more ...fx.Option) *fx.App {
 	return fx.New(
 		fx.Supply(file, file.Node, reloads, log),
 		fx.Provide(
 			func(store *lanes.Store) (pipeline.Broker, error) { return plugins.NewBroker(file, store, log) },
-			func() (pipeline.Transports, error) { return plugins.Transports(file, log) },
+			func() (pipeline.Transports, error) { return set.Transports(file, log) },
+			func() (stage.Steps, error) { return set.Stages(file, log) },
 		),
 		pipeline.Module(),
 		fx.Invoke(serveAdmin),

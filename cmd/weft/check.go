@@ -8,7 +8,6 @@ import (
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/identity"
-	"github.com/weft-relay/weft/plugins"
 )
 
 func newCheck(g *globals) *cobra.Command {
@@ -25,7 +24,7 @@ printed as a warning.`,
 			}
 			var wrong error
 			for _, file := range files {
-				warnings, err := check(file)
+				warnings, err := g.check(file)
 				for _, w := range warnings {
 					cmd.PrintErrln("warning:", w)
 				}
@@ -42,14 +41,14 @@ printed as a warning.`,
 }
 
 // check returns what a node with the file runs with and hardly should, and the errors with which none runs.
-func check(path string) (configs.Problems, error) {
-	file, err := plugins.Load(path)
+func (g *globals) check(path string) (configs.Problems, error) {
+	file, err := g.set.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	err = plugins.Check(file)
+	err = g.set.Check(file)
 	if wrong := identity.Check(file.Node.DataDir); wrong != nil {
 		err = errors.Join(err, file.Problem("data_dir", wrong))
 	}
-	return plugins.Warnings(file), err
+	return g.set.Warnings(file), err
 }

@@ -71,7 +71,7 @@ func (f *clientFlags) client(cmd *cobra.Command, g *globals) (*plugins.Client, e
 		}
 		return client, nil
 	}
-	file, err := plugins.LoadPart(g.config, "broker")
+	file, err := g.set.LoadPart(g.config, "broker")
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	weft "github.com/weft-relay/weft/cmd/weft"
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/plugins"
 )
@@ -25,7 +26,7 @@ func builtInBroker(t *testing.T) (path, address string) {
 	require.NoError(t, listener.Close())
 	path = write(t, "weft.yaml", fmt.Sprintf(
 		"node: alice\nbroker: {embedded: {listen: %q, users: [{name: panel, password: s3cret}]}}\n", address))
-	file, err := plugins.Load(path)
+	file, err := weft.Set.Load(path)
 	require.NoError(t, err)
 	startBroker(t, file)
 	return path, address
@@ -98,7 +99,7 @@ broker:
       - {name: sensor, password: s1, write: ["doors/#"], read: []}
       - {name: panel, password: p1, read: ["doors/#"], write: ["lamps/#"]}
 `, address))
-	file, err := plugins.Load(path)
+	file, err := weft.Set.Load(path)
 	require.NoError(t, err)
 	startBroker(t, file)
 	for _, args := range [][]string{

@@ -25,7 +25,7 @@ import (
 	"github.com/weft-relay/weft/plugins"
 )
 
-func newDemo() *cobra.Command {
+func newDemo(g *globals) *cobra.Command {
 	var duration time.Duration
 	var over string
 	cmd := &cobra.Command{
@@ -48,7 +48,7 @@ and a temporary folder, needs no other network, and leaves nothing behind.`,
 				ctx, cancel = context.WithTimeout(ctx, duration)
 				defer cancel()
 			}
-			return runDemo(ctx, over, cmd.OutOrStdout())
+			return runDemo(ctx, g.set, over, cmd.OutOrStdout())
 		},
 	}
 	cmd.Flags().StringVar(&over, "over", "mesh", "`network` between the sites: mesh, nats or twister")
@@ -162,7 +162,7 @@ func joinMesh(sites []*demoSite) error {
 	return nil
 }
 
-func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
+func runDemo(ctx context.Context, set *plugins.Set, over string, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "weft-demo-")
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ func runDemo(ctx context.Context, over string, out io.Writer) (err error) {
 	defer end()
 	fmt.Fprintf(out, "Starting three sites, alice, bob and carol, with built-in brokers, joined by %s.\n", title)
 	for _, s := range sites {
-		if err := s.build(dir, sites); err != nil {
+		if err := s.build(set, dir, sites); err != nil {
 			return fmt.Errorf("site %s: %w", s.name, err)
 		}
 	}
@@ -227,7 +227,7 @@ func freeAddress() (address string, err error) {
 }
 
 // build writes the site's file and builds its node.
-func (s *demoSite) build(dir string, sites []*demoSite) error {
+func (s *demoSite) build(set *plugins.Set, dir string, sites []*demoSite) error {
 	var peers []string
 	for _, other := range sites {
 		if other != s {
@@ -245,12 +245,12 @@ func (s *demoSite) build(dir string, sites []*demoSite) error {
 	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
 		return err
 	}
-	file, err := plugins.Load(path)
+	file, err := set.Load(path)
 	if err != nil {
 		return err
 	}
 	log := slog.New(slog.DiscardHandler) // the view shows what there is to know
-	s.app = newApp(file, new(reloads), log, fx.Populate(&s.node))
+	s.app = newApp(set, file, new(reloads), log, fx.Populate(&s.node))
 	if err := s.app.Err(); err != nil {
 		return err
 	}

@@ -29,9 +29,9 @@ interfaces say; "weft status" shows those of the running node.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if addresses {
-				return printAddresses(cmd.OutOrStdout(), g.config)
+				return g.printAddresses(cmd.OutOrStdout(), g.config)
 			}
-			return printID(cmd.OutOrStdout(), g.config)
+			return g.printID(cmd.OutOrStdout(), g.config)
 		},
 	}
 	cmd.Flags().BoolVar(&addresses, "addresses", false, "print the addresses alone, one a line")
@@ -39,8 +39,8 @@ interfaces say; "weft status" shows those of the running node.`,
 }
 
 // identify reads what of the file says who the node is, and makes its identity if there is none.
-func identify(path string) (*configs.File, *identity.Identity, error) {
-	file, err := plugins.LoadPart(path, "node", "data_dir")
+func (g *globals) identify(path string) (*configs.File, *identity.Identity, error) {
+	file, err := g.set.LoadPart(path, "node", "data_dir")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,8 +49,8 @@ func identify(path string) (*configs.File, *identity.Identity, error) {
 }
 
 // printID prints the node as it is written in the peers of another, and where it is in comments.
-func printID(out io.Writer, path string) error {
-	file, id, err := identify(path)
+func (g *globals) printID(out io.Writer, path string) error {
+	file, id, err := g.identify(path)
 	if err != nil {
 		return err
 	}
@@ -75,8 +75,8 @@ func printID(out io.Writer, path string) error {
 }
 
 // printAddresses prints where others reach the node, for scripts.
-func printAddresses(out io.Writer, path string) error {
-	file, id, err := identify(path)
+func (g *globals) printAddresses(out io.Writer, path string) error {
+	file, id, err := g.identify(path)
 	if err != nil {
 		return err
 	}

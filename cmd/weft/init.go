@@ -63,9 +63,9 @@ one line for its peers, and the addresses of which it puts one into its bootstra
 				return err
 			}
 			if mesh {
-				return inviteToMesh(cmd.OutOrStdout(), path)
+				return g.inviteToMesh(cmd.OutOrStdout(), path)
 			}
-			file, id, err := identify(path)
+			file, id, err := g.identify(path)
 			if err != nil {
 				return err
 			}
@@ -84,9 +84,9 @@ Next: edit %[1]s, then
 }
 
 // inviteToMesh prints what the owner of a new node sends to those of others, and does next.
-func inviteToMesh(out io.Writer, path string) error {
+func (g *globals) inviteToMesh(out io.Writer, path string) error {
 	fmt.Fprintf(out, "wrote %s\nSend this to the other site, the first line for its peers, an address for its bootstrap:\n\n", path)
-	if err := printID(out, path); err != nil {
+	if err := g.printID(out, path); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, `

@@ -26,7 +26,7 @@ var layers = []string{"cmd", "plugins", "configs", "pipeline", "transports", "ma
 // arrows says which folders of the module a folder may import, itself and what is under it always included.
 // "transports/*" is every transport; "transports" alone is the contract. The longest matching folder counts.
 var arrows = map[string][]string{
-	"cmd":      {"plugins", "configs", "pipeline", "matching"},
+	"cmd":      {"plugins", "configs", "pipeline", "pipeline/stage", "matching"},
 	"plugins":  {"configs", "pipeline/stage", "transports", "transports/*"},
 	"configs":  {"pipeline", "matching"},
 	"pipeline": {"pipeline/stage", "transports", "matching"},

@@ -6,11 +6,17 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/weft-relay/weft/plugins"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	status := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	set, err := plugins.New()
+	if err != nil {
+		panic(err)
+	}
+	status := execute(ctx, set, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
 }

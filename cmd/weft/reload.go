@@ -3,13 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/weft-relay/weft/configs"
-	"github.com/weft-relay/weft/plugins"
 )
 
 // reloads remembers what came of the last attempt to take up a changed configuration file. The zero value is ready.
@@ -34,15 +32,15 @@ func (r *reloads) problem() string {
 }
 
 // reread reads the file again and builds what it asks for.
-func reread(path string, running *configs.File, log *slog.Logger) (*configs.File, error) {
-	file, err := plugins.Load(path)
+func (r *runner) reread(running *configs.File) (*configs.File, error) {
+	file, err := r.set.Load(r.path)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(sameNode(file, running), plugins.Check(file)); err != nil {
+	if err := errors.Join(sameNode(file, running), r.set.Check(file)); err != nil {
 		return nil, err
 	}
-	log.Info("configuration read again")
+	r.log.Info("configuration read again")
 	return file, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weft-relay/weft/configs"
+	"github.com/weft-relay/weft/plugins"
 )
 
 // The exit statuses, beside 0.
@@ -29,14 +30,15 @@ func (e usageError) Unwrap() error { return e.error }
 
 // globals are the flags that every command has.
 type globals struct {
-	config    string // path of the configuration file
+	set       *plugins.Set // what this build can be configured to use
+	config    string       // path of the configuration file
 	logLevel  string
 	logFormat string
 }
 
 // execute runs one command line and returns the exit status.
-func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	root := newRoot()
+func execute(ctx context.Context, set *plugins.Set, args []string, in io.Reader, out, errOut io.Writer) int {
+	root := newRoot(set)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -81,8 +83,8 @@ func flagError(err error) error {
 	return err
 }
 
-func newRoot() *cobra.Command {
-	g := &globals{}
+func newRoot(set *plugins.Set) *cobra.Command {
+	g := &globals{set: set}
 	root := &cobra.Command{
 		Use:   "weft",
 		Short: "Join MQTT brokers into one distributed broker",
@@ -103,7 +105,7 @@ into the other sites' brokers.`,
 	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")
 	flags.StringVar(&g.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	root.AddCommand(
-		newRun(g), newCheck(g), newDemo(), newInit(g), newID(g), newStatus(g), newPeers(g), newMatch(), newPub(g), newSub(g), newVersion(),
+		newRun(g), newCheck(g), newDemo(g), newInit(g), newID(g), newStatus(g), newPeers(g), newMatch(), newPub(g), newSub(g), newVersion(),
 	)
 	return root
 }

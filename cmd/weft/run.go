@@ -37,7 +37,7 @@ taken up by a restart alone.`,
 				return err
 			}
 			slog.SetDefault(log)
-			file, err := plugins.Load(g.config)
+			file, err := g.set.Load(g.config)
 			if err != nil {
 				return err
 			}
@@ -47,7 +47,7 @@ taken up by a restart alone.`,
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP)
 			defer signal.Stop(hangup)
-			return runNodes(cmd.Context(), g.config, file, hangup, log)
+			return (&runner{set: g.set, path: g.config, hangup: hangup, log: log}).runNodes(cmd.Context(), file)
 		},
 	}
 }
@@ -63,16 +63,24 @@ func leaveRoom() {
 // errNotStarted says that a node could not be started, and that nothing of it is left running.
 var errNotStarted = errors.New("the node cannot start")
 
+// runner runs the nodes of one configuration file.
+type runner struct {
+	set     *plugins.Set
+	path    string // of the file
+	hangup  <-chan os.Signal
+	changes reloads
+	log     *slog.Logger
+}
+
 // runNodes runs one node after the other, each with a changed file. Where a new one cannot start, the one before it goes on.
-func runNodes(ctx context.Context, path string, file *configs.File, hangup <-chan os.Signal, log *slog.Logger) error {
+func (r *runner) runNodes(ctx context.Context, file *configs.File) error {
 	var before *configs.File
-	var changes reloads
 	for {
-		next, err := runNode(ctx, path, file, &changes, hangup, log)
+		next, err := r.runNode(ctx, file)
 		switch {
 		case errors.Is(err, errNotStarted) && before != nil:
-			log.Error("the new configuration cannot be started, the node goes on with the one before", "error", err)
-			changes.note(path, err)
+			r.log.Error("the new configuration cannot be started, the node goes on with the one before", "error", err)
+			r.changes.note(r.path, err)
 			file, before = before, nil
 		case err != nil || next == nil:
 			return err
@@ -83,8 +91,8 @@ func runNodes(ctx context.Context, path string, file *configs.File, hangup <-cha
 }
 
 // runNode runs a node until it is told to stop or dies, or until the configuration file has changed: then it returns the new one.
-func runNode(ctx context.Context, path string, file *configs.File, changes *reloads, hangup <-chan os.Signal, log *slog.Logger) (next *configs.File, err error) {
-	app := newApp(file, changes, log)
+func (r *runner) runNode(ctx context.Context, file *configs.File) (next *configs.File, err error) {
+	app := newApp(r.set, file, &r.changes, r.log)
 	if err := app.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, dig.RootCause(err)) // what fx says around it is about functions
 	}
@@ -93,12 +101,12 @@ func runNode(ctx context.Context, path string, file *configs.File, changes *relo
 	if err := app.Start(startCtx); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
-	for _, w := range plugins.Warnings(file) {
-		log.Warn("configuration: " + w.Error())
+	for _, w := range r.set.Warnings(file) {
+		r.log.Warn("configuration: " + w.Error())
 	}
-	log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
-	next, err = await(ctx, path, file, app, changes, hangup, log)
-	log.Info("node stops: no more is taken in, the lanes drain")
+	r.log.Info("node runs", "node", file.Node.Node, "version", version(), "peers", len(file.Node.Peers), "routes", len(file.Node.Routes))
+	next, err = r.await(ctx, file, app)
+	r.log.Info("node stops: no more is taken in, the lanes drain")
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pipeline.StopTimeout)
 	defer cancel()
 	if stopErr := app.Stop(stopCtx); stopErr != nil {
@@ -108,17 +116,17 @@ func runNode(ctx context.Context, path string, file *configs.File, changes *relo
 }
 
 // await returns when the node is to stop: with an error because it died, with a new file because that has changed.
-func await(ctx context.Context, path string, running *configs.File, app *fx.App, changes *reloads, hangup <-chan os.Signal, log *slog.Logger) (*configs.File, error) {
+func (r *runner) await(ctx context.Context, running *configs.File, app *fx.App) (*configs.File, error) {
 	ended := app.Wait()
 	for {
 		select {
-		case <-hangup:
-			file, err := reread(path, running, log)
-			changes.note(path, err)
+		case <-r.hangup:
+			file, err := r.reread(running)
+			r.changes.note(r.path, err)
 			if err == nil {
 				return file, nil
 			}
-			log.Error("configuration not taken up, the node goes on as it was", "error", err)
+			r.log.Error("configuration not taken up, the node goes on as it was", "error", err)
 		case signal := <-ended: // fx hears SIGTERM and SIGINT too; a node that died says so with its status
 			if signal.ExitCode != 0 {
 				return nil, errors.New("the node died, see the log")
