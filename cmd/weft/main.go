@@ -2,21 +2,9 @@
 package main
 
 import (
-	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/weft-relay/weft/plugins"
+	"github.com/weft-relay/weft/cmd/weft/cli"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	set, err := plugins.New()
-	if err != nil {
-		panic(err)
-	}
-	status := execute(ctx, set, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(status)
-}
+func main() { os.Exit(cli.Main()) }

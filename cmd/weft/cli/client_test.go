@@ -1,4 +1,4 @@
-package main_test
+package cli_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	weft "github.com/weft-relay/weft/cmd/weft"
+	"github.com/weft-relay/weft/cmd/weft/cli"
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/plugins"
 )
@@ -26,7 +26,7 @@ func builtInBroker(t *testing.T) (path, address string) {
 	require.NoError(t, listener.Close())
 	path = write(t, "weft.yaml", fmt.Sprintf(
 		"node: alice\nbroker: {embedded: {listen: %q, users: [{name: panel, password: s3cret}]}}\n", address))
-	file, err := weft.Set.Load(path)
+	file, err := cli.Set.Load(path)
 	require.NoError(t, err)
 	startBroker(t, file)
 	return path, address
@@ -99,7 +99,7 @@ broker:
       - {name: sensor, password: s1, write: ["doors/#"], read: []}
       - {name: panel, password: p1, read: ["doors/#"], write: ["lamps/#"]}
 `, address))
-	file, err := weft.Set.Load(path)
+	file, err := cli.Set.Load(path)
 	require.NoError(t, err)
 	startBroker(t, file)
 	for _, args := range [][]string{

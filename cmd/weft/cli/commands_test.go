@@ -1,4 +1,4 @@
-package main_test
+package cli_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
-	weft "github.com/weft-relay/weft/cmd/weft"
+	"github.com/weft-relay/weft/cmd/weft/cli"
 )
 
 // result is what one command line left.
@@ -28,7 +28,7 @@ func run(t *testing.T, args ...string) result {
 
 func runWith(ctx context.Context, in string, args ...string) result {
 	var out, errOut bytes.Buffer
-	status := weft.Execute(ctx, args, strings.NewReader(in), &out, &errOut)
+	status := cli.Execute(ctx, args, strings.NewReader(in), &out, &errOut)
 	return result{status, out.String(), errOut.String()}
 }
 
@@ -310,7 +310,7 @@ func TestMissingConfigurationSaysHowToMakeOne(t *testing.T) {
 
 // Does every command explain itself, and is each of its examples a command line that it takes?
 func TestHelpHasExamplesThatParse(t *testing.T) {
-	all := []*cobra.Command{weft.NewRoot()}
+	all := []*cobra.Command{cli.NewRoot()}
 	for i := 0; i < len(all); i++ {
 		all = append(all, all[i].Commands()...)
 	}

@@ -1,11 +1,12 @@
-package main
+package cli
 
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/weft-relay/weft/plugins"
 )
 
 func newVersion() *cobra.Command {
@@ -19,10 +20,5 @@ func newVersion() *cobra.Command {
 	}
 }
 
-// version returns the module's version as the Go toolchain knows it: a tag, or one made of the commit.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
+// version returns the version of weft, whatever module this build of it is of.
+func version() string { return plugins.Version("github.com/weft-relay/weft") }
