@@ -25,6 +25,8 @@ type Broker interface {
 	// SubscribeAll delivers what is published on the filters, each with the QoS to ask for. It replaces what the broker's
 	// session was subscribed to before.
 	SubscribeAll(ctx context.Context, filters map[string]byte) (<-chan *message.Message, error)
+	// StopWaiting makes Publish give up at once, now and later, where there is no connection.
+	StopWaiting()
 }
 
 // Transports are the configured transports by name.
@@ -301,9 +303,7 @@ func (n *Node) Stop(context.Context) error {
 	errs := []error{n.outRouter.stop()}
 	n.drain()
 	n.endDrain()
-	if b, ok := n.broker.(transports.StopWaiter); ok {
-		b.StopWaiting()
-	}
+	n.broker.StopWaiting()
 	for _, stop := range slices.Backward(n.running) {
 		errs = append(errs, stop())
 	}

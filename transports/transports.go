@@ -177,12 +177,6 @@ type Pipelined interface {
 	Send(topic string, frame *message.Message) <-chan error
 }
 
-// StopWaiter is a broker's session that can be told not to wait for a broker that is away.
-type StopWaiter interface {
-	// StopWaiting makes Publish give up at once, now and later, where there is no connection.
-	StopWaiting()
-}
-
 // State of a transport's or a broker's connection.
 type State string
 
