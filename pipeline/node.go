@@ -29,6 +29,13 @@ type Broker interface {
 	StopWaiting()
 }
 
+// Refusal is the error of a Publish whose broker has taken all messages but some.
+type Refusal interface {
+	error
+	// Refused returns the UUIDs of the messages that the broker will never take, and why.
+	Refused() (uuids []string, reason string)
+}
+
 // Transports are the configured transports by name.
 type Transports map[string]transports.Transport
 

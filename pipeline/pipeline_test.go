@@ -23,6 +23,7 @@ import (
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/pipeline/profile"
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
 )
 
 func testIdentity(t *testing.T, seed byte) *identity.Identity {
@@ -571,7 +572,7 @@ func TestDeadLetterThatTheBrokerRefusesGoesWithoutItsPayload(t *testing.T) {
 	broker := &wire{}
 	broker.refuse = func(body []byte) error {
 		if len(body) > limit {
-			return &transports.Refused{Reason: "the broker hung up"}
+			return &mqtt.Refusal{Reason: "the broker hung up"}
 		}
 		return nil
 	}

@@ -35,7 +35,6 @@ package transports
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -260,16 +259,6 @@ type Metric struct {
 	Counter bool // only grows, else it goes up and down
 	Label   string
 	Of      map[string]float64 // by the value of the label; by "" where there is no label
-}
-
-// Refused is the error of a Publish whose far side has taken all messages but these, and will never take these.
-type Refused struct {
-	UUIDs  []string
-	Reason string
-}
-
-func (r *Refused) Error() string {
-	return fmt.Sprintf("%d messages refused: %s", len(r.UUIDs), r.Reason)
 }
 
 // permanent marks an error that no retry can cure.
