@@ -20,7 +20,6 @@ import (
 // Broker is the local broker's two ends, on one connection.
 type Broker interface {
 	transports.Transport
-	transports.Reporter
 	message.Publisher
 	// SubscribeAll delivers what is published on the filters, each with the QoS to ask for. It replaces what the broker's
 	// session was subscribed to before.
@@ -332,6 +331,5 @@ func (n *Node) drain() {
 }
 
 func (n *Node) isUp(transport string) bool {
-	r, ok := n.transports[transport].(transports.Reporter)
-	return !ok || r.Report().State == transports.Up
+	return n.transports[transport].Report().State == transports.Up
 }

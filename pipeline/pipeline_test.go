@@ -197,7 +197,8 @@ func (w *wire) Publish(_ string, msgs ...*message.Message) error {
 	return nil
 }
 
-func (w *wire) Close() error { return nil }
+func (w *wire) Close() error              { return nil }
+func (w *wire) Report() transports.Report { return transports.Report{State: transports.Up} }
 
 // opened returns the topics of all messages in the frames, as bob opens them.
 func (w *wire) opened(t *testing.T) (topics []string) {

@@ -48,6 +48,8 @@ type Transport interface {
 	// An error means that nothing was left running. The context bounds Start alone.
 	Start(ctx context.Context) error
 	Close() error
+	// Report says how the transport fares. It may be called at any time, from any goroutine, and often.
+	Report() Report
 }
 
 const (
@@ -197,6 +199,8 @@ type Report struct {
 	BytesIn    uint64            `json:"bytes_in"`          // payload bytes taken from it
 	Dropped    map[string]uint64 `json:"dropped,omitempty"` // messages that it did not pass on, by reason
 	Posts      *Posts            `json:"posts,omitempty"`   // where what it may send is counted
+	Mesh       *Mesh             `json:"mesh,omitempty"`    // where nodes are connected straight to each other
+	Metrics    []Metric          `json:"-"`                 // figures of its own
 }
 
 // Posts is what a transport may send, where its network counts that.
@@ -207,13 +211,8 @@ type Posts struct {
 	Refill time.Duration `json:"refill_ns"` // how long another takes to come, on average; 0 while that is not known
 }
 
-// Reporter is a transport that accounts for itself.
-type Reporter interface{ Report() Report }
-
-// Meshed is a transport whose nodes are connected straight to each other, and that can say how.
-type Meshed interface {
-	// Mesh returns what this node sees of the mesh now.
-	Mesh() Mesh
+// Pinger is a transport whose nodes are connected straight to each other: its [Report] has a [Mesh].
+type Pinger interface {
 	// Ping returns how long a peer takes to answer. The error says in plain words why it does not.
 	Ping(ctx context.Context, peer string) (time.Duration, error)
 }
@@ -248,9 +247,6 @@ type FeedPlace struct {
 	Taken  uint64 `json:"taken"`  // number after the last one that was taken
 	Missed uint64 `json:"missed"` // frames that were gone before they could be had
 }
-
-// Metered is a transport with figures of its own.
-type Metered interface{ Metrics() []Metric }
 
 // Metric is a figure of a transport, at this moment.
 type Metric struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -26,6 +27,10 @@ func (t *Transport) Offered(peer string) bool {
 	}
 	return false
 }
+
+// Mesh and Metrics are those of the report.
+func (t *Transport) Mesh() *transports.Mesh       { return t.Report().Mesh }
+func (t *Transport) Metrics() []transports.Metric { return t.Report().Metrics }
 
 // What tests of the limits compare with.
 const (

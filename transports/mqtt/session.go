@@ -23,7 +23,7 @@ var (
 )
 
 // Session is one client of a broker: a Watermill publisher and subscriber on one connection. It implements
-// [transports.Transport] and [transports.Reporter].
+// [transports.Transport].
 type Session struct {
 	cfg      Config
 	clientID string
@@ -276,7 +276,6 @@ func (s *Session) change() {
 
 var (
 	_ transports.Transport         = (*Session)(nil)
-	_ transports.Reporter          = (*Session)(nil)
 	_ message.Publisher            = (*Session)(nil)
 	_ message.Subscriber           = (*Session)(nil)
 	_ message.SubscribeInitializer = (*Session)(nil)
