@@ -170,12 +170,13 @@ type Measured interface {
 // Pipelined is a publisher that takes a frame while earlier ones to the same topic are not confirmed yet, so that the delay of a
 // link does not bound what crosses it.
 type Pipelined interface {
-	// Send queues a frame behind those sent to the topic before it and returns at once or, where the transport's window is full,
-	// when there is room again or the message's context ends, which bounds the frame until it is confirmed. The channel gives once
-	// what Publish would have returned; it is buffered, so that nobody need read it. When a frame fails, all that were sent to the
-	// topic after it and are not confirmed fail as well, and so does what is sent of a [Chain] that has lost one of its frames: the
-	// far side takes none of them without those before it.
-	Send(topic string, frame *message.Message) <-chan error
+	// Stream returns what sends frames to a Publish topic, of which the far side takes none without those before it: when one
+	// fails, all that were sent after it and are not confirmed fail as well, and so does what is sent from then on.
+	//
+	// Send queues a frame and returns at once or, where the transport's window is full, when there is room again or the message's
+	// context ends, which bounds the frame until it is confirmed. The channel gives once what Publish would have returned; it is
+	// buffered, so that nobody need read it. A stream is used by one goroutine at a time, and needs no end.
+	Stream(topic string) (send func(frame *message.Message) <-chan error)
 }
 
 // State of a transport's or a broker's connection.
