@@ -415,7 +415,7 @@ func (s *steady) Publish(topic string, msgs ...*message.Message) error {
 
 func steadyDelivery(t *testing.T, s *steady) (*delivery, *lanes.Store) {
 	t.Helper()
-	d, store := testDelivery(t, &wire{}, &wire{}, 0)
+	d, store := testDelivery(t, &wire{}, &wire{})
 	d.route.transport = s
 	return d, store
 }

@@ -157,7 +157,7 @@ type piped struct {
 func testPiped(t *testing.T) *piped {
 	t.Helper()
 	p := &piped{link: &link{t: t}, batch: Batch{Count: 1, Bytes: 256 << 10}, broker: &wire{}}
-	p.delivery, p.store = testDelivery(t, nil, p.broker, 0)
+	p.delivery, p.store = testDelivery(t, nil, p.broker)
 	p.route.transport = p.link
 	return p
 }
@@ -356,7 +356,7 @@ func TestNoFrameArrivesWithoutOneThatFailedBeforeIt(t *testing.T) {
 // What bob does not want, and what is too large for the link, stands among what he gets.
 func TestWhatDoesNotGoKeepsTheOrderOfWhatGoes(t *testing.T) {
 	for what, limited := range map[string]func(p *piped){
-		"a limit that is known": func(p *piped) { p.route.limit = func() int { return 2000 } },
+		"a limit that is known": func(p *piped) { p.route.limit, p.link.limit = func() int { return 2000 }, 2000 },
 		"a limit that is found": func(p *piped) { p.link.limit = 2000 },
 	} {
 		t.Run(what, func(t *testing.T) {

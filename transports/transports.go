@@ -94,14 +94,9 @@ const (
 
 // MaxPayloader is a transport that bounds the size of a frame.
 type MaxPayloader interface {
-	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known.
+	// MaxPayload returns the largest payload in bytes that Publish takes now, or 0 while it is not known. The error of a larger
+	// one is [Permanent], and says in plain words what raises the bound, if anything does.
 	MaxPayload() int
-}
-
-// PayloadRaiser is a [MaxPayloader] whose users can do something about the bound.
-type PayloadRaiser interface {
-	// RaisePayload says in plain words what raises it, as the end of a sentence about a frame that is too large.
-	RaisePayload() string
 }
 
 // MaxProfile is the size of the largest profile in bytes, the same over every transport. It is what a NATS server takes of a

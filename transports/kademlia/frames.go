@@ -58,7 +58,7 @@ func (t *Transport) send(topic string, c *chain, frame *message.Message) <-chan 
 func unfit(frame *message.Message) error {
 	switch {
 	case len(frame.Payload) > maxFrame:
-		return transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame))
+		return transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(frame.Payload), maxFrame))
 	case len(frame.UUID) == 0 || len(frame.UUID) > maxUUID: // in a feed, an entry without a name is a notice
 		return transports.Permanent(fmt.Errorf("frame with a name of %d bytes, 1 to %d are carried", len(frame.UUID), maxUUID))
 	}
