@@ -38,7 +38,8 @@ type OpenDirectory interface {
 // Bare is a transport that carries single messages instead of frames to some Publish topics: such a topic is given one Watermill
 // message for each MQTT message, with [MetaTopic], [MetaQoS] and [MetaRetain], whose payload is that of MQTT, whatever
 // MaxPayload says. In the same form it may deliver single messages of others, with [MetaFrom] as well: they are taken of peers
-// that need no key alone, for nothing signs them. A single message has no number that would tell its repetition: its QoS is at most 1 both ways.
+// that need no key alone, for nothing signs them. A single message has no number that would tell its repetition: its QoS is at most 1
+// both ways.
 type Bare interface {
 	// Bare reports whether messages to the Publish topic go bare. It is the same for a topic while the transport lives.
 	Bare(topic string) bool
