@@ -141,20 +141,21 @@ func (n *in) handOver(ctx context.Context, b *batch) error {
 // publish hands messages to the broker, and those that it will never take to the dead letters.
 func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 	err := n.sink.Publish("", batch...)
-	var refused *transports.Refused
-	if !errors.As(err, &refused) {
+	refusal, ok := errors.AsType[Refusal](err)
+	if !ok {
 		if err == nil {
 			n.delivered.Add(uint64(len(batch)))
 		}
 		return err
 	}
+	refused, reason := refusal.Refused()
 	for _, m := range batch {
-		if !slices.Contains(refused.UUIDs, m.UUID) {
+		if !slices.Contains(refused, m.UUID) {
 			continue
 		}
 		origin, _, _ := strings.Cut(m.UUID, "/") // it was made by admit
 		letter := deadLetter{
-			Reason: refused.Reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
+			Reason: reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
 			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
 		}
 		if err := n.bury(ctx, origin, letter); err != nil {
@@ -162,7 +163,7 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 		}
 		n.refused.add(refusedByBroker, 1)
 	}
-	n.delivered.Add(uint64(len(batch) - len(refused.UUIDs)))
+	n.delivered.Add(uint64(len(batch) - len(refused)))
 	return nil
 }
 

@@ -20,7 +20,7 @@ type endingBroker struct {
 }
 
 func (*endingBroker) Start(context.Context) error { return nil }
-func (*endingBroker) Report() transports.Report   { return transports.Report{State: transports.Up} }
+func (*endingBroker) StopWaiting()                {}
 func (b *endingBroker) SubscribeAll(context.Context, map[string]byte) (<-chan *message.Message, error) {
 	return b.source, nil
 }

@@ -21,11 +21,19 @@ import (
 // Broker is the local broker's two ends, on one connection.
 type Broker interface {
 	transports.Transport
-	transports.Reporter
 	message.Publisher
 	// SubscribeAll delivers what is published on the filters, each with the QoS to ask for. It replaces what the broker's
 	// session was subscribed to before.
 	SubscribeAll(ctx context.Context, filters map[string]byte) (<-chan *message.Message, error)
+	// StopWaiting makes Publish give up at once, now and later, where there is no connection.
+	StopWaiting()
+}
+
+// Refusal is the error of a Publish whose broker has taken all messages but some.
+type Refusal interface {
+	error
+	// Refused returns the UUIDs of the messages that the broker will never take, and why.
+	Refused() (uuids []string, reason string)
 }
 
 // Transports are the configured transports by name.
@@ -338,9 +346,7 @@ func (n *Node) Stop(context.Context) error {
 	errs := []error{n.outRouter.stop()}
 	n.drain()
 	n.endDrain()
-	if b, ok := n.broker.(transports.StopWaiter); ok {
-		b.StopWaiting()
-	}
+	n.broker.StopWaiting()
 	for _, stop := range slices.Backward(n.running) {
 		errs = append(errs, stop())
 	}
@@ -362,6 +368,5 @@ func (n *Node) drain() {
 }
 
 func (n *Node) isUp(transport string) bool {
-	r, ok := n.transports[transport].(transports.Reporter)
-	return !ok || r.Report().State == transports.Up
+	return n.transports[transport].Report().State == transports.Up
 }

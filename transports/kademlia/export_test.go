@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ipfs/go-datastore/query"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -14,6 +15,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -25,6 +27,15 @@ func (t *Transport) Offered(peer string) bool {
 		}
 	}
 	return false
+}
+
+// Mesh and Metrics are those of the report.
+func (t *Transport) Mesh() *transports.Mesh       { return t.Report().Mesh }
+func (t *Transport) Metrics() []transports.Metric { return t.Report().Metrics }
+
+// Send sends one frame by a stream of its own.
+func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
+	return t.Stream(topic)(frame)
 }
 
 // What tests of the limits compare with.

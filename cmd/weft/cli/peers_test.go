@@ -22,7 +22,7 @@ func meshed() pipeline.Status {
 	up := pipeline.Report{State: transports.Up, Since: since}
 	return pipeline.Status{
 		Node: "alice", Broker: up,
-		Transports: map[string]pipeline.TransportStatus{"hub": {Report: up}, "mesh": {Report: up, Mesh: &pipeline.Mesh{
+		Transports: map[string]pipeline.Report{"hub": up, "mesh": {State: up.State, Since: since, Mesh: &pipeline.Mesh{
 			ID: "12D3KooWself", Addresses: []string{"/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWself"}, Public: "unknown", Nodes: 3,
 			Peers: []pipeline.Reach{
 				{
@@ -90,7 +90,7 @@ dave   relayed      2026-11-27 12:00:00  -        0      -        -       -     
 }
 
 func TestPeersAndPingSayWhyThereIsNothingToShow(t *testing.T) {
-	hub := servedStatus(t, pipeline.Status{Node: "alice", Transports: map[string]pipeline.TransportStatus{"hub": {}}})
+	hub := servedStatus(t, pipeline.Status{Node: "alice", Transports: map[string]pipeline.Report{"hub": {}}})
 	require.Equal(t, result{1, "", "weft: alice has no mesh: no transport of type kademlia; `weft status` shows the peers of others\n"}, run(t, "peers", "--address", hub))
 	silent := write(t, "weft.yaml", "node: alice\nadmin: {listen: ''}\n")
 	for _, args := range [][]string{{"peers"}, {"peers", "ping", "bob"}} {

@@ -69,7 +69,7 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 	}
 	printReport(w, "broker", s.Broker)
 	for _, name := range slices.Sorted(maps.Keys(s.Transports)) {
-		printReport(w, "transport "+name, s.Transports[name].Report)
+		printReport(w, "transport "+name, s.Transports[name])
 		printMesh(w, s.Transports[name].Mesh)
 	}
 	for _, p := range s.Peers {

@@ -32,7 +32,7 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	address := servedStatus(t, pipeline.Status{
 		Node: "alice", Started: time.Now(),
 		Broker:     pipeline.Report{State: transports.Up, Since: time.Now(), Dropped: map[string]uint64{"slow_client": 3, "echoes": 1}},
-		Transports: map[string]pipeline.TransportStatus{"hub": {Report: down}},
+		Transports: map[string]pipeline.Report{"hub": down},
 		Lanes: []pipeline.LaneStatus{
 			{Name: "lamps/bob", Transport: "hub", State: "moving", OnItsWay: time.Now().Add(-90 * time.Minute), Stats: lanes.Stats{Depth: 1}},
 			{Name: "doors/bob", Transport: "hub", State: "waiting", Error: "transport hub is connecting", Stats: lanes.Stats{Depth: 2, Bytes: 90, Delivered: 7}},
@@ -62,7 +62,7 @@ func TestStatusSaysHowManyPostsAreLeftWhereThatIsKnown(t *testing.T) {
 		"5 posts used, none left beside the margin, one more every 5m0s":        {Used: 5, Exact: true, Refill: 5 * time.Minute},
 	} {
 		report := pipeline.Report{State: transports.Up, Since: time.Now(), Posts: &posts}
-		got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Transports: map[string]pipeline.TransportStatus{"bird": {Report: report}}}))
+		got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Transports: map[string]pipeline.Report{"bird": report}}))
 		require.Contains(t, got.out, ", 0 reconnects, "+want+"\n")
 	}
 }
