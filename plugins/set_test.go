@@ -54,6 +54,7 @@ func newRadio(c radioConfig, _ *slog.Logger) (*radio, error) { return &radio{c.n
 
 func (*radio) Start(context.Context) error { return nil }
 func (*radio) Close() error                { return nil }
+func (*radio) Report() transports.Report   { return transports.Report{} }
 
 // lark is a radio whose network proves names.
 type lark struct{ radio }
