@@ -19,24 +19,34 @@ import (
 // Does the transport pass Watermill's own conformance suite? The suite makes up its topics, so each of them is a mesh of two nodes, of which
 // one gives and the other takes; it expects metadata to travel, so that goes in the payload.
 //
-// What is declared: frames outlive the instances of both nodes, of which one of each runs at a time. A feed is tested in short, for each
-// frame of it is synced to the disk before the next. Not declared are
+// What is declared: frames outlive the instances of both nodes, of which one of each runs at a time. It runs in short, for a frame that was
+// refused waits for a tenth of a second, and one of a feed is synced to the disk before the next; where neither matters, in full. Not declared are
 //   - GuaranteedOrder, though frames come in order: TestNoAck wants with it that nothing comes before the last frame is acknowledged, and
-//     here several do. So TestPublishSubscribeInOrder is run with it by itself.
+//     here several do. So TestPublishSubscribeInOrder runs with it by itself.
 //   - ExactlyOnceDelivery: what was taken and not confirmed comes again after a restart, and is known by its number.
 //   - NewSubscriberReceivesOldMessages: a direct frame is gone once it is taken, and a feed begins with what is published from then on.
 //   - ConsumerGroups, ContextPreserved: there is nothing of the kind. RestartServiceCommand: there is no service between the nodes.
 func TestWatermillSuite(t *testing.T) {
+	type test = func(*testing.T, tests.TestContext, tests.PubSubConstructor)
 	for name, feed := range map[string]bool{"direct": false, "feed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := &pairs{feed: feed, byTopic: map[string]*pair{}}
 			features := tests.Features{
-				GuaranteedOrderWithSingleSubscriber: true, Persistent: true, RequireSingleInstance: true, ForceShort: feed,
+				GuaranteedOrderWithSingleSubscriber: true, Persistent: true, RequireSingleInstance: true, ForceShort: true,
 			}
 			tests.TestPubSub(t, features, p.construct, nil)
-			features.GuaranteedOrder = true
-			tests.TestPublishSubscribeInOrder(t, tests.TestContext{TestID: tests.NewTestID(), Features: features}, p.construct)
+			features.GuaranteedOrder, features.ForceShort = true, feed
+			more := map[string]test{"order": tests.TestPublishSubscribeInOrder}
+			if !feed {
+				more["volume"], more["restarts"] = tests.TestPublisherClose, tests.TestContinueAfterSubscribeClose
+			}
+			for name, run := range more {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					run(t, tests.TestContext{TestID: tests.NewTestID(), Features: features}, p.construct)
+				})
+			}
 		})
 	}
 }
