@@ -103,7 +103,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 		defer close(out)
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(t.ctx, cancel)()
+		defer context.AfterFunc(t.taking, cancel)()
 		var handing sync.WaitGroup
 		for _, l := range lines {
 			handing.Go(func() { l.hand(ctx, out) })
