@@ -251,3 +251,11 @@ func (f *Follower) Log() *feedlog.Log { return f.log }
 
 // PlainCause says why one address does not lead to a node.
 var PlainCause = plainCause
+
+// PushProfile shows the own profile to a connected peer once more.
+func PushProfile(t *Transport, peer string) error {
+	t.directory.mu.Lock()
+	seq, signed := t.directory.own.seq, t.directory.signed
+	t.directory.mu.Unlock()
+	return t.directory.pushOnce(t.byName[peer], seq, signed)
+}
