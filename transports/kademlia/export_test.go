@@ -262,3 +262,23 @@ func (f *Follower) Log() *feedlog.Log { return f.log }
 
 // PlainCause says why one address does not lead to a node.
 var PlainCause = plainCause
+
+// AsksForFollowers reports whether the node, which follows nobody, would ask the directory who follows a peer that is not connected, and
+// that was sought in vain or not.
+func AsksForFollowers(ctx context.Context, t *Transport, peer string, lost bool) bool {
+	p := newNeighbour(peer, t.byName[peer].id) // of which the network says nothing
+	if lost {
+		p.lose()
+	}
+	before := t.lookups.all()["followers"]
+	(&followed{t: t, peer: p, topic: t.feeds.own.topic}).sources(ctx) // a topic that nobody else listens to
+	return t.lookups.all()["followers"] > before
+}
+
+// PushProfile shows the own profile to a connected peer once more.
+func PushProfile(t *Transport, peer string) error {
+	t.directory.mu.Lock()
+	seq, signed := t.directory.own.seq, t.directory.signed
+	t.directory.mu.Unlock()
+	return t.directory.pushOnce(t.byName[peer], seq, signed)
+}

@@ -237,6 +237,13 @@ func (f *feeds) met(p *neighbour) {
 	}
 }
 
+// lost is called when a peer was sought in vain: others may have its feed.
+func (f *feeds) lost(p *neighbour) {
+	if followed := f.byOrigin[p.id]; followed != nil {
+		followed.lack()
+	}
+}
+
 // offerEvery is how often the directory is told which feeds this node has; it forgets that after two days.
 const offerEvery = 12 * time.Hour
 
