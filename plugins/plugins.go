@@ -10,6 +10,9 @@ import (
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/stage"
+	"github.com/weft-relay/weft/plugins/stages/onchange"
+	"github.com/weft-relay/weft/plugins/stages/rename"
+	"github.com/weft-relay/weft/plugins/stages/sample"
 	"github.com/weft-relay/weft/transports"
 )
 
@@ -19,6 +22,9 @@ func builtIn() []Plugin {
 		define("nats", needsKey, newNATS),
 		define("kademlia", needsKey, newKademlia),
 		define("twister", !needsKey, newTwister),
+		Stage("on_change", onchange.New),
+		Stage("rename", rename.New),
+		Stage("sample", sample.New),
 	}
 }
 
