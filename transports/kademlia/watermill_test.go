@@ -39,7 +39,7 @@ func TestWatermillSuite(t *testing.T) {
 			features.GuaranteedOrder, features.ForceShort = true, feed
 			more := map[string]test{"order": tests.TestPublishSubscribeInOrder}
 			if !feed {
-				more["volume"], more["restarts"] = tests.TestPublisherClose, tests.TestContinueAfterSubscribeClose
+				more["restarts"] = tests.TestContinueAfterSubscribeClose
 			}
 			for name, run := range more {
 				t.Run(name, func(t *testing.T) {
