@@ -20,7 +20,7 @@ import (
 type tag struct{ tagConfig }
 
 type tagConfig struct {
-	Word  string  `yaml:"word"`
+	Word  string  `yaml:"word" doc:"goes first"`
 	Share float64 `yaml:"share"`
 }
 
@@ -161,4 +161,26 @@ func TestPluginsThatNoFileCouldUseAreRefused(t *testing.T) {
 	require.ErrorContains(t, err, `stage idle: there is no notation for the Go type func()`)
 	require.ErrorContains(t, err, `has the key type`)
 	require.NotContains(t, err.Error(), `stage "nats"`, "a stage may have the name of a transport")
+}
+
+func TestDescriptionsSayWhereTheFileUsesAPlugin(t *testing.T) {
+	own, err := plugins.New(plugins.Stage("tag", newTag))
+	require.NoError(t, err)
+	file, err := configs.Parse("weft.yaml", []byte(`
+node: alice
+transports: {hub: {type: nats, url: "nats://127.0.0.1:4222"}}
+subscribe: ["a/#", {filter: "b/#", stages: tag}]
+routes: [{name: doors, match: "doors/#", mode: broadcast, stages: [tag, tag]}]
+`), own.Types())
+	require.NoError(t, err)
+	all := own.Describe(file)
+	last := all[len(all)-1]
+	require.False(t, last.BuiltIn)
+	require.Equal(t, []string{"routes[0].stages[0]", "routes[0].stages[1]", "subscribe[1].stages[0]"}, last.UsedBy)
+	require.Equal(t, "github.com/weft-relay/weft/plugins_test", last.Package)
+	require.Equal(t, []configs.Key{
+		{Path: "word", Type: "text", Default: "!", Doc: "goes first"}, {Path: "share", Type: "number", Default: "0"},
+	}, last.Options)
+	require.Equal(t, []string{"transports.hub"}, all[0].UsedBy)
+	require.True(t, all[0].BuiltIn)
 }
