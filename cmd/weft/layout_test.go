@@ -51,6 +51,7 @@ var homes = map[string][]string{
 	"github.com/nats-io":       {"transports/nats"},
 	"github.com/libp2p":        {"transports/kademlia"},
 	"github.com/multiformats":  {"transports/kademlia"},
+	"github.com/expr-lang":     {"plugins/stages/expr"},
 	"github.com/ThreeDotsLabs": {"pipeline", "plugins", "transports", "cmd"},
 }
 
