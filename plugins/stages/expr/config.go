@@ -7,21 +7,17 @@ import (
 
 // Config says which messages pass, and what is changed of them. Its expressions are written in the language of github.com/expr-lang/expr.
 type Config struct {
-	// Filter is true for messages that pass, such as `json.temp > 20 and qos > 0`. Without it all do.
-	Filter string `yaml:"filter"`
-	// Set is what is changed of the messages that pass.
-	Set Set `yaml:"set"`
-	// OnError is what becomes of a message for which an expression cannot be evaluated, because its payload is no JSON, say:
-	// "refuse" (it goes to the dead letters), "pass" (unchanged), or "drop". Default refuse.
-	OnError string `yaml:"on_error"`
+	Filter  string `yaml:"filter" doc:"true for messages that pass, such as json.temp > 20; without it all do"`
+	Set     Set    `yaml:"set"`
+	OnError string `yaml:"on_error" enum:"refuse,pass,drop" doc:"what becomes of a message for which an expression fails: refuse moves it to the dead letters, pass lets it pass unchanged"`
 }
 
 // Set has an expression for each part of a message that is to be changed. All of them see the message as it was given.
 type Set struct {
-	Payload string `yaml:"payload"` // text and bytes are taken as they are, other values are written as JSON
-	Topic   string `yaml:"topic"`   // a text that is a topic name
-	QoS     string `yaml:"qos"`     // 0, 1 or 2
-	Retain  string `yaml:"retain"`  // true or false
+	Payload string `yaml:"payload" doc:"the new payload: text and bytes as they are, all else as JSON"`
+	Topic   string `yaml:"topic" doc:"the new topic"`
+	QoS     string `yaml:"qos" doc:"the new QoS: 0, 1 or 2"`
+	Retain  string `yaml:"retain" doc:"the new retain flag: true or false"`
 }
 
 const (
