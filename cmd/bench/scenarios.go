@@ -30,7 +30,8 @@ const reference = "bridge"
 var scenarios = []scenario{
 	{name: "mosquitto", start: oneMosquitto},
 	{name: reference, start: mosquittoBridge},
-	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS},
+	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS("")},
+	{name: "weft-stage", needs: []string{"weft", "nats-server"}, start: weftOverNATS(passing)},
 	{name: "weft-mesh", needs: []string{"weft"}, start: weftOverMesh(0)},
 	{name: "weft-mesh-far", needs: []string{"weft"}, start: weftOverMesh(25 * time.Millisecond)},
 	{name: "weft-twister", needs: []string{"weft"}, start: weftOverTwister("on", "")},
@@ -82,14 +83,19 @@ restart_timeout 1
 	return in, out, err
 }
 
-// weftOverNATS is two nodes, each beside a Mosquitto, over one JetStream server.
-func weftOverNATS(ctx context.Context, s *site) (in, out string, err error) {
-	hub, err := s.nats(ctx)
-	if err != nil {
-		return "", "", err
+// passing is a stage that looks at each message, and lets all pass.
+const passing = ", stages: [{type: rename, from: none/a, to: none/b}]"
+
+// weftOverNATS is two nodes, each beside a Mosquitto, over one JetStream server. The route has what route adds.
+func weftOverNATS(route string) func(ctx context.Context, s *site) (in, out string, err error) {
+	return func(ctx context.Context, s *site) (in, out string, err error) {
+		hub, err := s.nats(ctx)
+		if err != nil {
+			return "", "", err
+		}
+		link := fmt.Sprintf("{type: nats, url: nats://%s}", hub)
+		return s.weftPair(ctx, link, link, route)
 	}
-	link := fmt.Sprintf("{type: nats, url: nats://%s}", hub)
-	return s.weftPair(ctx, link, link, "")
 }
 
 // weftOverTwister is two nodes over simulated daemons that take as long as real ones. What the simulation costs counts as the load's.
