@@ -186,6 +186,28 @@ func TestErrorsRefuseTheMessage(t *testing.T) {
 	}
 }
 
+func TestDeletesPassUnlessTheFilterIsFalse(t *testing.T) {
+	deletes := message("")
+	deletes.Retain = true
+	renamed := deletes
+	renamed.Topic = "alice"
+	for _, tt := range []struct {
+		config expr.Config
+		want   []stage.Message
+	}{
+		{expr.Config{Filter: "json.temp > 20"}, []stage.Message{deletes}},
+		{expr.Config{Filter: "json.temp > 20", OnError: "drop"}, []stage.Message{deletes}},
+		{expr.Config{Filter: "json.temp > 20", Set: expr.Set{Payload: "json.temp", Topic: "origin"}}, []stage.Message{renamed}},
+		{expr.Config{Set: expr.Set{Payload: `"more"`}}, []stage.Message{deletes}},
+		{expr.Config{Filter: "not retain"}, nil},
+		{expr.Config{Set: expr.Set{Topic: "json.topic"}, OnError: "drop"}, nil},
+	} {
+		out := process(t, tt.config, deletes)
+		require.Empty(t, out.Refused)
+		require.ElementsMatch(t, tt.want, out.Messages, "%v", tt.config)
+	}
+}
+
 func TestPayloadIsReadOnlyWhereItIsAskedFor(t *testing.T) {
 	out := process(t, expr.Config{Filter: `topic startsWith "json/" and json.n == 1`}, message("no JSON"))
 	require.Empty(t, out.Refused)
