@@ -20,6 +20,8 @@ type Expr struct {
 	out     stage.Output
 }
 
+const setPayload = "set.payload"
+
 // New makes the stage. Errors in expressions begin with their keys.
 func New(c Config, _ *slog.Logger) (*Expr, error) {
 	c.SetDefaults()
@@ -41,7 +43,7 @@ func New(c Config, _ *slog.Logger) (*Expr, error) {
 		kind        kind
 		put         func(*stage.Message, any) error
 	}{
-		{"set.payload", c.Set.Payload, anything, putPayload},
+		{setPayload, c.Set.Payload, anything, putPayload},
 		{"set.topic", c.Set.Topic, text, putTopic},
 		{"set.qos", c.Set.QoS, number, putQoS},
 		{"set.retain", c.Set.Retain, truth, putRetain},
@@ -84,20 +86,25 @@ func (s *Expr) take(m stage.Message) {
 	}
 }
 
-// evaluate returns the message as the expressions have it, and whether it passes.
+// evaluate returns the message as the expressions have it, and whether it passes. A delete [MQTT-3.3.1-10] has no payload to look at: where
+// the filter fails for that reason it passes, and it is never given a payload. Otherwise the far side would keep what is no more.
 func (s *Expr) evaluate(m stage.Message) (changed stage.Message, passes bool, err error) {
 	s.machine.load(m)
+	deletes := m.Retain && len(m.Payload) == 0
 	if s.filter != nil {
-		value, err := s.machine.run(s.filter)
-		if err != nil {
-			return m, false, fmt.Errorf("filter: %w", err)
+		passes, err := s.runFilter()
+		if err != nil && deletes {
+			passes, err = true, nil
 		}
-		if passes, ok := value.(bool); !ok || !passes {
-			return m, false, mustBe(ok, "filter", "true or false", value)
+		if err != nil || !passes {
+			return m, false, err
 		}
 	}
 	changed = m
 	for _, one := range s.set {
+		if deletes && one.key == setPayload {
+			continue
+		}
 		value, err := s.machine.run(one.program)
 		if err == nil {
 			err = one.put(&changed, value)
@@ -109,11 +116,16 @@ func (s *Expr) evaluate(m stage.Message) (changed stage.Message, passes bool, er
 	return changed, true, nil
 }
 
-func mustBe(ok bool, key, wanted string, value any) error {
-	if ok {
-		return nil
+func (s *Expr) runFilter() (bool, error) {
+	value, err := s.machine.run(s.filter)
+	if err != nil {
+		return false, fmt.Errorf("filter: %w", err)
 	}
-	return fmt.Errorf("%s: the result is of type %T, not %s", key, value, wanted)
+	passes, ok := value.(bool)
+	if !ok {
+		return false, fmt.Errorf("filter: the result is of type %T, not true or false", value)
+	}
+	return passes, nil
 }
 
 // shorten keeps a reason short, whatever was in the message.

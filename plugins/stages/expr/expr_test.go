@@ -186,6 +186,28 @@ func TestErrorsRefuseTheMessage(t *testing.T) {
 	}
 }
 
+func TestDeletesPassUnlessTheFilterIsFalse(t *testing.T) {
+	deletes := message("")
+	deletes.Retain = true
+	renamed := deletes
+	renamed.Topic = "alice"
+	for _, tt := range []struct {
+		config expr.Config
+		want   []stage.Message
+	}{
+		{expr.Config{Filter: "json.temp > 20"}, []stage.Message{deletes}},
+		{expr.Config{Filter: "json.temp > 20", OnError: "drop"}, []stage.Message{deletes}},
+		{expr.Config{Filter: "json.temp > 20", Set: expr.Set{Payload: "json.temp", Topic: "origin"}}, []stage.Message{renamed}},
+		{expr.Config{Set: expr.Set{Payload: `"more"`}}, []stage.Message{deletes}},
+		{expr.Config{Filter: "not retain"}, nil},
+		{expr.Config{Set: expr.Set{Topic: "json.topic"}, OnError: "drop"}, nil},
+	} {
+		out := process(t, tt.config, deletes)
+		require.Empty(t, out.Refused)
+		require.ElementsMatch(t, tt.want, out.Messages, "%v", tt.config)
+	}
+}
+
 func TestPayloadIsReadOnlyWhereItIsAskedFor(t *testing.T) {
 	out := process(t, expr.Config{Filter: `topic startsWith "json/" and json.n == 1`}, message("no JSON"))
 	require.Empty(t, out.Refused)
@@ -214,7 +236,8 @@ func TestEvaluationIsBounded(t *testing.T) {
 
 func TestEachMessageHasItsOwnBounds(t *testing.T) {
 	list := "[" + strings.Repeat("1,", 300_000) + "1]"
-	out := process(t, expr.Config{Filter: `all(json, # == 1) and text != ""`}, message(list), message(list), message(list), message(list))
+	c := expr.Config{Filter: `all(json, # == 1) and text != ""`}
+	out := process(t, c, message(list), message(list), message(list), message(list))
 	require.Empty(t, out.Refused)
 	require.Len(t, out.Messages, 4)
 }
@@ -236,7 +259,10 @@ func TestConfigIsChecked(t *testing.T) {
 		{expr.Config{Filter: "uniq(json) == []"}, "filter: unknown name uniq, at column 1"},
 		{expr.Config{Filter: "$env.qos == 1"}, "filter: $env is not available"},
 		{expr.Config{Filter: "topic matches '('"}, "filter: error parsing regexp"},
-		{expr.Config{Filter: "qos == 0" + strings.Repeat(" or qos == 0", 500)}, "filter: compilation failed: expression exceeds maximum allowed nodes"},
+		{
+			expr.Config{Filter: "qos == 0" + strings.Repeat(" or qos == 0", 500)},
+			"filter: compilation failed: expression exceeds maximum allowed nodes",
+		},
 		{expr.Config{Set: expr.Set{Topic: "qos"}}, "set.topic: expected string, but got int"},
 		{expr.Config{Set: expr.Set{Topic: `topic + "/" + qos`}}, "set.topic: invalid"},
 		{expr.Config{Set: expr.Set{QoS: "topic"}}, "set.qos: expected int, but got string"},

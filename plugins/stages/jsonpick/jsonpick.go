@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/weft-relay/weft/pipeline/stage"
@@ -96,7 +97,7 @@ func (s *Pick) split(m stage.Message, array []byte) error {
 
 // add adds the message with the value as its payload: a string as the text that it is, all else as it was written.
 func (s *Pick) add(m stage.Message, value []byte) {
-	m.Payload = value[:len(value):len(value)]
+	m.Payload = slices.Clip(value)
 	if value[0] == '"' {
 		m.Payload = []byte(decode(value))
 	}

@@ -49,36 +49,47 @@ func TestContract(t *testing.T) {
 }
 
 func TestEqualMessagesAreSuppressed(t *testing.T) {
-	type line struct {
-		topic, payload string
-		qos            byte
-		retain, passes bool
-	}
+	// Lines are messages and whether they pass: TOPIC=PAYLOAD, with "@QOS" where that is not 0, and "!" if they are to be retained.
 	for name, lines := range map[string][]line{
-		"equal payloads":               {{"a", "1", 0, false, true}, {"a", "1", 0, false, false}, {"a", "2", 0, false, true}, {"a", "1", 0, false, true}},
-		"each topic by itself":         {{"a", "1", 0, false, true}, {"b", "1", 0, false, true}, {"a", "1", 0, false, false}, {"A", "1", 0, false, true}},
-		"a higher QoS is surer":        {{"a", "1", 0, false, true}, {"a", "1", 1, false, true}, {"a", "1", 0, false, false}, {"a", "1", 1, false, false}, {"a", "1", 2, false, true}},
-		"to be retained is news":       {{"a", "1", 0, false, true}, {"a", "1", 0, true, true}, {"a", "1", 0, true, false}},
-		"retained already":             {{"a", "1", 0, true, true}, {"a", "1", 0, false, false}, {"a", "1", 0, true, false}},
-		"retained before a passing":    {{"a", "1", 0, true, true}, {"a", "2", 0, false, true}, {"a", "2", 0, true, true}},
-		"deletes always pass":          {{"a", "", 0, true, true}, {"a", "", 0, true, true}, {"a", "", 1, true, true}},
-		"new after a delete":           {{"a", "1", 0, true, true}, {"a", "", 0, true, true}, {"a", "1", 0, true, true}, {"a", "1", 0, true, false}},
-		"empty is a payload":           {{"a", "", 0, false, true}, {"a", "", 0, false, false}, {"a", "0", 0, false, true}, {"a", "", 0, false, true}},
-		"delete after the empty":       {{"a", "", 0, false, true}, {"a", "", 0, true, true}, {"a", "", 0, false, true}},
-		"long payloads":                {{"a", long("x"), 0, false, true}, {"a", long("x"), 0, false, false}, {"a", long("y"), 0, false, true}, {"a", "y", 0, false, true}},
-		"numbers are compared as text": {{"a", "1", 0, false, true}, {"a", "1.0", 0, false, true}},
+		"equal payloads":               {{"a=1", true}, {"a=1", false}, {"a=2", true}, {"a=1", true}},
+		"each topic by itself":         {{"a=1", true}, {"b=1", true}, {"a=1", false}, {"A=1", true}},
+		"a higher QoS is surer":        {{"a=1", true}, {"a=1@1", true}, {"a=1", false}, {"a=1@1", false}, {"a=1@2", true}},
+		"to be retained is news":       {{"a=1", true}, {"a=1!", true}, {"a=1!", false}},
+		"retained already":             {{"a=1!", true}, {"a=1", false}, {"a=1!", false}},
+		"retained before a passing":    {{"a=1!", true}, {"a=2", true}, {"a=2!", true}},
+		"deletes always pass":          {{"a=!", true}, {"a=!", true}, {"a=@1!", true}},
+		"new after a delete":           {{"a=1!", true}, {"a=!", true}, {"a=1!", true}, {"a=1!", false}},
+		"empty is a payload":           {{"a=", true}, {"a=", false}, {"a=0", true}, {"a=", true}},
+		"delete after the empty":       {{"a=", true}, {"a=!", true}, {"a=", true}},
+		"long payloads":                {{"a=" + long + "x", true}, {"a=" + long + "x", false}, {"a=" + long + "y", true}, {"a=y", true}},
+		"numbers are compared as text": {{"a=1", true}, {"a=1.0", true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStage(t, onchange.Config{})
 			for i, l := range lines {
-				m := stage.Message{ID: uint64(i + 1), Topic: l.topic, Payload: []byte(l.payload), QoS: l.qos, Retain: l.retain}
-				require.Equal(t, l.passes, passes(t, s, 0, m), "line %d: %v", i+1, l)
+				require.Equal(t, l.passes, passes(t, s, 0, parse(uint64(i+1), l.message)), "line %d: %v", i+1, l)
 			}
 		})
 	}
 }
 
-func long(end string) string { return strings.Repeat("0", 1000) + end }
+type line struct {
+	message string
+	passes  bool
+}
+
+var long = strings.Repeat("0", 1000)
+
+func parse(id uint64, text string) stage.Message {
+	topic, rest, _ := strings.Cut(text, "=")
+	rest, retain := strings.CutSuffix(rest, "!")
+	payload, qos, _ := strings.Cut(rest, "@")
+	m := stage.Message{ID: id, Topic: topic, Payload: []byte(payload), Retain: retain}
+	if qos != "" {
+		m.QoS = qos[0] - '0'
+	}
+	return m
+}
 
 func TestEqualOnePassesAfterTheMaximumSilence(t *testing.T) {
 	s := newStage(t, onchange.Config{MaxSilence: time.Minute})

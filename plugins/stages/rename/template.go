@@ -53,7 +53,8 @@ func (t *template) parseText(text string) error {
 	for text != "" {
 		before, after, found := strings.Cut(text, "{")
 		if strings.ContainsAny(before, "+#}\x00") {
-			return fmt.Errorf(`%q has one of + # } at a wrong place; write {1} for what the first "+" has matched, and {#} as the last level for "#"`, t.to)
+			return fmt.Errorf(`%q has one of + # } at a wrong place; write {1} for what the first "+" has matched, `+
+				`and {#} as the last level for "#"`, t.to)
 		}
 		if before != "" {
 			t.parts = append(t.parts, part{text: before})
@@ -77,7 +78,8 @@ func (t *template) parseText(text string) error {
 	return nil
 }
 
-// match takes the topic apart: what each "+" has matched, appended to plus, and what "#" has. "a/#" matches "a" too, and then there is no rest.
+// match takes the topic apart: what each "+" has matched, appended to plus, and what "#" has. "a/#" matches "a" too, and then there is no
+// rest.
 func (t *template) match(topic string, plus []string) (captured []string, rest string, hasRest, ok bool) {
 	if t.levels[0] == "+" || t.levels[0] == "#" {
 		if strings.HasPrefix(topic, "$") { // [MQTT-4.7.2-1]
@@ -130,7 +132,8 @@ func (t *template) rename(topic string) (string, bool) {
 	return b.String(), true
 }
 
-// loops reports whether topics that the template makes may be renamed again and again, to something else each time. In case of doubt it does.
+// loops reports whether topics that the template makes may be renamed again and again, to something else each time. In case of doubt it
+// does.
 func (t *template) loops() bool {
 	if !t.mayMatchItself() || t.shortens() {
 		return false

@@ -58,7 +58,7 @@ func run(t *testing.T, s stage.Stage, turns []turn) {
 	id := uint64(0)
 	for n, one := range turns {
 		var in []stage.Message
-		for _, word := range strings.Fields(one.in) {
+		for word := range strings.FieldsSeq(one.in) {
 			id++
 			in = append(in, parse(id, word))
 		}
