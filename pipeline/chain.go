@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -15,14 +16,17 @@ import (
 // chain is the stages of one lane, in order. It is used by one goroutine at a time.
 type chain []*chainLink
 
-// chainLink is a stage of a chain, and what it has kept back.
+// chainLink is a stage of a chain, and what it has kept back. It numbers the messages that its stage is given, for several of them may stem
+// from one.
 type chainLink struct {
 	step  stage.Step
-	stage stage.Stage                // nil until it is needed, and after it has lost its state
-	kept  map[uint64][]stage.Message // by ID
-	again time.Time                  // when it wants to be called even if nothing comes
-	tries int                        // at the first message of those it is given, since it crashed over them; 0 if it has not
-	given []stage.Message            // scratch
+	stage stage.Stage              // nil until it is needed, and after it has lost its state
+	next  uint64                   // number of the next message that the stage is given
+	kept  map[uint64]stage.Message // by that number
+	held  map[uint64]int           // how many of them stem from a message of the lane, by ID
+	again time.Time                // when it wants to be called even if nothing comes
+	tries int                      // at the first message of those it is given, since it crashed over them; 0 if it has not
+	given []stage.Message          // scratch
 }
 
 // maxCrashes is how often a stage may crash over one message alone before that goes to the dead letters.
@@ -31,7 +35,7 @@ const maxCrashes = 3
 func newChain(steps []stage.Step) chain {
 	c := make(chain, len(steps))
 	for i, s := range steps {
-		c[i] = &chainLink{step: s, kept: make(map[uint64][]stage.Message)}
+		c[i] = &chainLink{step: s, kept: make(map[uint64]stage.Message), held: make(map[uint64]int)}
 	}
 	return c
 }
@@ -85,7 +89,14 @@ func (c chain) again() (first time.Time) {
 
 // holds reports whether a stage keeps the message back.
 func (c chain) holds(id uint64) bool {
-	return slices.ContainsFunc(c, func(l *chainLink) bool { return l.kept[id] != nil })
+	return slices.ContainsFunc(c, func(l *chainLink) bool { return l.held[id] > 0 })
+}
+
+// close closes the stages. The chain is not used any more.
+func (c chain) close() {
+	for _, l := range c {
+		l.lose()
+	}
 }
 
 func (l *chainLink) due(now time.Time) bool { return !l.again.IsZero() && !now.Before(l.again) }
@@ -100,28 +111,41 @@ func (l *chainLink) call(ctx context.Context, t *turn) error {
 		n = min(n, 1)
 	}
 	l.given = append(l.given[:0], t.in[:n]...)
-	now := time.Now()
-	out, err := l.process(ctx, now, l.given)
+	for i := range l.given {
+		l.given[i].ID = l.next + uint64(i)
+	}
+	out, err := l.process(ctx, time.Now())
+	if err == nil {
+		if err = l.keep(t, out, t.in[:n]); err != nil {
+			l.lose() // it has seen the messages
+		}
+	}
 	switch {
 	case err == nil:
-		l.again = out.Again
-		l.keep(t, out, t.in[:n])
+		l.again, l.next = out.Again, l.next+uint64(n)
 		t.in, t.called = t.in[n:], true
-		if l.tries > 0 {
-			l.tries = 1
-		}
+		l.tries = min(l.tries, 1)
 		return nil
 	case errors.Is(err, stage.ErrCrashed) && n == 1 && l.tries >= maxCrashes:
 		t.refused = append(t.refused, refusal{t.in[0], fmt.Sprintf("stage %s: %v, %d times", l.step.Name, err, l.tries)})
-		t.in, l.stage, l.tries = t.in[1:], nil, 1
+		l.lose()
+		t.in, l.tries = t.in[1:], 1
 		return nil
 	case errors.Is(err, stage.ErrCrashed):
-		l.stage = nil
+		l.lose()
 		l.tries++
 	case errors.Is(err, stage.ErrLost):
-		l.stage = nil
+		l.lose()
 	}
 	return err
+}
+
+// lose lets the stage go, whose state is lost.
+func (l *chainLink) lose() {
+	if c, ok := l.stage.(io.Closer); ok {
+		_ = c.Close() // nothing waits for it
+	}
+	l.stage = nil
 }
 
 // revive makes the stage where there is none: one that has lost its state is given again what it had kept back, before all else.
@@ -132,56 +156,79 @@ func (l *chainLink) revive(t *turn) (err error) {
 	if l.stage, err = l.step.New(); err != nil {
 		return err
 	}
-	var again []stage.Message
-	for _, id := range slices.Sorted(maps.Keys(l.kept)) {
-		again = append(again, l.kept[id]...)
-		t.touched = append(t.touched, id)
+	again := make([]stage.Message, 0, len(l.kept)+len(t.in))
+	for _, number := range slices.Sorted(maps.Keys(l.kept)) {
+		again = append(again, l.kept[number])
+		t.touched = append(t.touched, l.kept[number].ID)
 	}
 	clear(l.kept)
+	clear(l.held)
 	t.in = append(again, t.in...)
 	return nil
 }
 
 // process calls the stage. A panic is an error.
-func (l *chainLink) process(ctx context.Context, now time.Time, in []stage.Message) (out stage.Output, err error) {
+func (l *chainLink) process(ctx context.Context, now time.Time) (out stage.Output, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", stage.ErrCrashed, p)
 		}
 	}()
-	return l.stage.Process(ctx, now, in)
+	return l.stage.Process(ctx, now, l.given)
 }
 
-// keep takes note of what the stage has made of the messages.
-func (l *chainLink) keep(t *turn, out stage.Output, in []stage.Message) {
-	t.out = append(t.out, out.Messages...)
+// keep takes note of what the stage has made of the messages. The error says what of it breaks the contract; then nothing counts.
+func (l *chainLink) keep(t *turn, out stage.Output, in []stage.Message) error {
+	given := func(number uint64) bool { return number >= l.next && number-l.next < uint64(len(in)) }
+	for i := range out.Messages {
+		if _, kept := l.kept[out.Messages[i].ID]; !kept && !given(out.Messages[i].ID) {
+			return fmt.Errorf("it gave a message with ID %d, which is none that it was given", out.Messages[i].ID)
+		}
+	}
+	for _, number := range out.Kept {
+		if !given(number) {
+			return fmt.Errorf("it keeps ID %d, which is none that it was given now", number)
+		}
+	}
+	for i := range out.Messages {
+		m := out.Messages[i]
+		if given(m.ID) {
+			m.ID = in[m.ID-l.next].ID
+		} else {
+			m.ID = l.kept[m.ID].ID
+		}
+		t.out = append(t.out, m)
+	}
+	for i := range out.Messages {
+		l.letGo(t, out.Messages[i].ID)
+	}
+	for _, number := range out.Superseded {
+		l.letGo(t, number)
+	}
 	for _, r := range out.Refused {
-		for i := range in {
-			if in[i].ID == r.ID {
-				t.refused = append(t.refused, refusal{in[i], "stage " + l.step.Name + ": " + r.Reason})
-			}
+		if given(r.ID) {
+			t.refused = append(t.refused, refusal{in[r.ID-l.next], "stage " + l.step.Name + ": " + r.Reason})
 		}
 	}
-	if len(l.kept) > 0 {
-		for i := range out.Messages {
-			l.letGo(t, out.Messages[i].ID)
-		}
-		for _, id := range out.Superseded {
-			l.letGo(t, id)
-		}
-	}
-	for _, id := range out.Kept {
-		for i := range in {
-			if in[i].ID == id {
-				l.kept[id] = append(l.kept[id], in[i])
-			}
+	for _, number := range out.Kept {
+		if _, twice := l.kept[number]; !twice {
+			m := in[number-l.next]
+			l.kept[number] = m
+			l.held[m.ID]++
 		}
 	}
+	return nil
 }
 
-func (l *chainLink) letGo(t *turn, id uint64) {
-	if l.kept[id] != nil {
-		delete(l.kept, id)
-		t.touched = append(t.touched, id)
+// letGo says that the stage keeps a message no longer.
+func (l *chainLink) letGo(t *turn, number uint64) {
+	m, kept := l.kept[number]
+	if !kept {
+		return
+	}
+	delete(l.kept, number)
+	t.touched = append(t.touched, m.ID)
+	if l.held[m.ID]--; l.held[m.ID] == 0 {
+		delete(l.held, m.ID)
 	}
 }

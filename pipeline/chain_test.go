@@ -26,11 +26,12 @@ func stepOf(name string, f stageFunc) stage.Step {
 // marking appends its mark to each payload and counts what it was given.
 func marking(mark string, given *[]string) stageFunc {
 	return func(_ time.Time, in []stage.Message) (stage.Output, error) {
-		for i := range in {
+		out := slices.Clone(in)
+		for i := range out {
 			*given = append(*given, string(in[i].Payload))
-			in[i].Payload = []byte(string(in[i].Payload) + mark)
+			out[i].Payload = []byte(string(in[i].Payload) + mark)
 		}
-		return stage.Output{Messages: in}, nil
+		return stage.Output{Messages: out}, nil
 	}
 }
 
@@ -185,5 +186,74 @@ func TestWhatAStageKeepsIsHeldAndGivenAgainWhenItsStateIsLost(t *testing.T) {
 	}
 	if !c.again().IsZero() {
 		t.Error("it is called again for nothing")
+	}
+}
+
+// A stage splits a message, and a later one keeps all parts and gives them one by one. Is the message held until the last part is given?
+func TestSplitMessageIsHeldUntilItsLastPartIsGiven(t *testing.T) {
+	var kept []stage.Message
+	c := newChain([]stage.Step{
+		stepOf("split", func(_ time.Time, in []stage.Message) (out stage.Output, _ error) {
+			for _, m := range in {
+				for range 3 {
+					out.Messages = append(out.Messages, m)
+				}
+			}
+			return out, nil
+		}),
+		stepOf("drip", func(now time.Time, in []stage.Message) (out stage.Output, _ error) {
+			if len(in) == 0 {
+				out.Messages, kept = kept[:1:1], kept[1:]
+			}
+			for _, m := range in {
+				kept, out.Kept = append(kept, m), append(out.Kept, m.ID)
+			}
+			if len(kept) > 0 {
+				out.Again = now
+			}
+			return out, nil
+		}),
+	})
+	runUntil(t, c, turnOf(7, "x"))
+	for left := range 3 {
+		if !c.holds(7) {
+			t.Fatalf("not held after %d parts", left)
+		}
+		tn := &turn{}
+		runUntil(t, c, tn)
+		if len(tn.out) != 1 || tn.out[0].ID != 7 || !slices.Equal(tn.touched, []uint64{7}) {
+			t.Errorf("gave %+v, touched %v", tn.out, tn.touched)
+		}
+	}
+	if c.holds(7) || !c.again().IsZero() {
+		t.Error("held, or called again, for ever")
+	}
+}
+
+// A stage that answers what it was not asked is made anew, and nothing of its answer counts.
+func TestAnswerThatBreaksTheContractCountsForNothing(t *testing.T) {
+	for name, out := range map[string]stage.Output{
+		"it gave a message with ID 99":  {Messages: []stage.Message{{ID: 99, Topic: "t"}}},
+		"it keeps ID 99, which is none": {Kept: []uint64{99}},
+	} {
+		made := 0
+		c := newChain([]stage.Step{{Name: "liar", New: func() (stage.Stage, error) {
+			made++
+			first := made == 1
+			return stageFunc(func(_ time.Time, in []stage.Message) (stage.Output, error) {
+				if first {
+					return out, nil
+				}
+				return stage.Output{Messages: in}, nil
+			}), nil
+		}}})
+		tn := turnOf(1, "1", "2")
+		errs := runUntil(t, c, tn)
+		if len(errs) != 1 || !strings.Contains(errs[0].Error(), name) || made != 2 {
+			t.Errorf("errors %v, made %d", errs, made)
+		}
+		if got := payloadsOf(tn.out); !slices.Equal(got, []string{"1", "2"}) {
+			t.Errorf("gave %q", got)
+		}
 	}
 }

@@ -351,6 +351,9 @@ func (n *Node) Stop(context.Context) error {
 		errs = append(errs, stop())
 	}
 	n.running = nil
+	for _, s := range n.stagings {
+		s.chain.close()
+	}
 	return errors.Join(errs...)
 }
 

@@ -19,22 +19,22 @@ import (
 
 // Message is an MQTT application message as a stage sees it.
 type Message struct {
-	// ID is the number of the message that came from the broker or from a peer; it only grows. What a stage makes of a message keeps its ID.
+	// ID is the number of a message among those that a stage is given; it only grows. What the stage makes of a message keeps its ID.
 	ID      uint64
 	Topic   string // valid by [MQTT-4.7.3-1]
-	Payload []byte // must not be changed in place
-	QoS     byte   // 0, 1 or 2; a route's and a subscription's own limit applies besides
+	Payload []byte
+	QoS     byte // 0, 1 or 2; a route's and a subscription's own limit applies besides
 	Retain  bool
 	Time    time.Time // when the relay of its origin took it from its broker
 	Origin  string    // the node that it comes from: this one on a route
 }
 
-// Stage is one step.
+// Stage is one step. If it is an io.Closer, it is closed when it is no longer needed.
 type Stage interface {
-	// Process takes the next messages, in order, at the time now; there may be none when it is called because of [Output.Again]. On an
-	// error nothing of the call counts: it is repeated with the same messages until it succeeds, and they wait meanwhile. What is wrong
-	// with a single message goes to [Output.Refused] instead. The messages, and the slice they are in, belong to the stage until it
-	// returns, and what it returns belongs to the caller until the next call; the bytes of a payload are never changed any more.
+	// Process takes the next messages, in order, at the time now, which goes as the clock goes; there may be none when it is called because
+	// of [Output.Again]. On an error nothing of the call counts: it is repeated with the same messages until it succeeds, and they wait
+	// meanwhile. What is wrong with a single message goes to [Output.Refused] instead. Neither the slice of messages nor their payloads may
+	// be changed; what Process returns belongs to the caller until the next call, and the bytes of its payloads for good.
 	Process(ctx context.Context, now time.Time, in []Message) (Output, error)
 }
 
@@ -49,7 +49,7 @@ type Output struct {
 	Superseded []uint64
 	// Refused are messages given in this call that can never be processed: they go to the dead letters.
 	Refused []Refusal
-	// Again is when Process is to be called even if nothing comes; zero means not before something does.
+	// Again is when Process is to be called even if nothing comes, at once if that has passed; zero means not before something does.
 	Again time.Time
 }
 
