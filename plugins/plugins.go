@@ -11,6 +11,7 @@ import (
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/plugins/stages/expr"
+	"github.com/weft-relay/weft/plugins/stages/jsonpick"
 	"github.com/weft-relay/weft/plugins/stages/onchange"
 	"github.com/weft-relay/weft/plugins/stages/rename"
 	"github.com/weft-relay/weft/plugins/stages/sample"
@@ -24,6 +25,7 @@ func builtIn() []Plugin {
 		define("kademlia", needsKey, newKademlia),
 		define("twister", !needsKey, newTwister),
 		Stage("expr", expr.New),
+		Stage("json", jsonpick.New),
 		Stage("on_change", onchange.New),
 		Stage("rename", rename.New),
 		Stage("sample", sample.New),

@@ -7,14 +7,9 @@ import (
 
 // Config says which part of a JSON payload becomes the payload.
 type Config struct {
-	// Pick is a JSON pointer [RFC 6901], such as /sensors/0/temp; a "/" in a name is written ~1, and a "~" is written ~0. Empty, it is the
-	// whole document.
-	Pick string `yaml:"pick"`
-	// Split makes a message of each element of the array that was picked.
-	Split bool `yaml:"split"`
-	// Missing is what becomes of a message in which there is no such value, or that is no JSON: "refuse" (it goes to the dead
-	// letters), "pass" (unchanged), or "drop". Default refuse.
-	Missing string `yaml:"missing"`
+	Pick    string `yaml:"pick" doc:"JSON pointer [RFC 6901] to the new payload, such as /sensors/0/temp; empty for the whole document"`
+	Split   bool   `yaml:"split" doc:"makes a message of each element of the array that was picked"`
+	Missing string `yaml:"missing" enum:"refuse,pass,drop" doc:"what becomes of a message without such a value: refuse moves it to the dead letters, pass lets it pass unchanged"`
 }
 
 const (
