@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -71,6 +72,15 @@ func (t *Transport) restoreProfile(ctx context.Context, js jetstream.JetStream, 
 	return nil
 }
 
+// bucketMade returns when the bucket was made, which tells it from one of the same name that was deleted.
+func (n names) bucketMade(ctx context.Context, js jetstream.JetStream) (time.Time, error) {
+	stream, err := js.Stream(ctx, n.bucketStream())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("bucket %s: %w", n.bucket, err)
+	}
+	return stream.CachedInfo().Created, nil
+}
+
 // put stores a profile in the bucket. Where one is too large for it, the error says what the limit is and how to raise it.
 func (t *Transport) put(ctx context.Context, js jetstream.JetStream, bucket jetstream.KeyValue, profile []byte) error {
 	_, err := bucket.Put(ctx, t.names.node, profile)
@@ -117,12 +127,22 @@ type watch struct {
 	seq   uint64 // of the consumer's last message
 }
 
-func (w *watch) open(ctx context.Context, _ context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
+// open makes the consumer. The last one may have gone with its bucket, and another node been the first to make that anew: only its age
+// shows it then. The session ends, and the next one puts the profile back. A bucket deleted after the look takes the consumer with it.
+func (w *watch) open(ctx context.Context, _ context.CancelCauseFunc, s *session) (jetstream.Consumer, error) {
 	w.seq = 0
-	return js.CreateConsumer(ctx, w.names.bucketStream(), jetstream.ConsumerConfig{
+	consumer, err := s.js.CreateConsumer(ctx, w.names.bucketStream(), jetstream.ConsumerConfig{
 		FilterSubject: w.names.bucketSubject(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 2 * pullHeartbeat,
 	})
+	if err != nil {
+		return nil, err
+	}
+	made, err := w.names.bucketMade(ctx, s.js)
+	if err == nil && !made.Equal(s.bucketMade) {
+		err = errOtherBucket
+	}
+	return consumer, err
 }
 
 func (w *watch) take(ctx context.Context, msg jetstream.Msg) error {

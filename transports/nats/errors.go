@@ -92,8 +92,11 @@ func plainFull(dest, description string) string {
 	return description
 }
 
-// noStream reports whether a publish failed because no stream takes its subject.
+// errOtherBucket says that the bucket is not the one that the session found or made.
+var errOtherBucket = errors.New("bucket of profiles was deleted and made anew")
+
+// noStream reports whether something failed because a stream that the session found or made is gone.
 func noStream(err error) bool {
 	return errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, natsgo.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrStreamNotFound)
+		errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errOtherBucket)
 }

@@ -198,6 +198,34 @@ func TestDeletedBucketGetsItsProfilesBack(t *testing.T) {
 	await("bob", "bob's")
 }
 
+// Does a profile come back when somebody else, as another node, is the first to make the bucket anew?
+func TestBucketMadeAnewByAnotherGetsTheProfileBack(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	js := server.client(t)
+	alice := startNode(t, nats.Config{URL: server.ClientURL(), Node: "alice"})
+	profiles, err := alice.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.Announce(t.Context(), []byte("alice's")); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-profiles; string(a.Profile) != "alice's" {
+		t.Fatalf("profile %q", a.Profile)
+	}
+	if err := js.DeleteKeyValue(t.Context(), "WEFT_PROFILES"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "WEFT_PROFILES"})
+	if err != nil && !errors.Is(err, jetstream.ErrBucketExists) { // alice may have been faster
+		t.Fatal(err)
+	}
+	if a := <-profiles; string(a.Profile) != "alice's" {
+		t.Fatalf("profile %q", a.Profile)
+	}
+}
+
 func TestServerWithoutJetStreamIsReportedAndWaitedFor(t *testing.T) {
 	t.Parallel()
 	server := startServer(t, func(o *natsserver.Options) { o.JetStream = false })

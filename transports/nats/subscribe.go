@@ -59,10 +59,10 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 			<-ctx.Done()
 			return
 		}
-		t.consume(ctx, func(ctx context.Context, _ context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
-			consumer, err := durable(ctx, js, stream, config)
+		t.consume(ctx, func(ctx context.Context, _ context.CancelCauseFunc, s *session) (jetstream.Consumer, error) {
+			consumer, err := durable(ctx, s.js, stream, config)
 			if err == nil {
-				in.resume(js.Conn(), consumer.CachedInfo().Created)
+				in.resume(s.js.Conn(), consumer.CachedInfo().Created)
 			}
 			return consumer, err
 		}, func(msg jetstream.Msg) error { return in.take(ctx, msg) })
@@ -74,9 +74,9 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 func (t *Transport) consumeInbox(ctx context.Context, out chan *message.Message) {
 	w := &windows{t: t, out: out}
 	defer w.stop()
-	t.consume(ctx, func(ctx context.Context, over context.CancelCauseFunc, js jetstream.JetStream) (jetstream.Consumer, error) {
+	t.consume(ctx, func(ctx context.Context, over context.CancelCauseFunc, s *session) (jetstream.Consumer, error) {
 		w.begin(ctx, over)
-		consumer, err := t.freshInbox(ctx, js)
+		consumer, err := t.freshInbox(ctx, s.js)
 		if err == nil {
 			w.current.count = consumer.CachedInfo().Delivered.Consumer
 		}
@@ -132,7 +132,7 @@ func durable(ctx context.Context, js jetstream.JetStream, stream string, want je
 // anew.
 func (t *Transport) consume(
 	ctx context.Context,
-	open func(context.Context, context.CancelCauseFunc, jetstream.JetStream) (jetstream.Consumer, error),
+	open func(context.Context, context.CancelCauseFunc, *session) (jetstream.Consumer, error),
 	take func(jetstream.Msg) error,
 ) {
 	for {
@@ -161,13 +161,13 @@ func (t *Transport) consume(
 func (t *Transport) consumeIn(
 	ctx context.Context,
 	s *session,
-	open func(context.Context, context.CancelCauseFunc, jetstream.JetStream) (jetstream.Consumer, error),
+	open func(context.Context, context.CancelCauseFunc, *session) (jetstream.Consumer, error),
 	take func(jetstream.Msg) error,
 ) error {
 	next, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
-	consumer, err := open(next, cancel, s.js)
+	consumer, err := open(next, cancel, s)
 	if err != nil {
 		return fmt.Errorf("consumer: %w", err)
 	}

@@ -46,10 +46,11 @@ type Transport struct {
 
 // session is a stretch of time in which the connection is up and everything the transport needs is there.
 type session struct {
-	js     jetstream.JetStream
-	bucket jetstream.KeyValue
-	ctx    context.Context // ends with the session
-	end    context.CancelFunc
+	js         jetstream.JetStream
+	bucket     jetstream.KeyValue
+	bucketMade time.Time
+	ctx        context.Context // ends with the session
+	end        context.CancelFunc
 }
 
 // New returns a transport that is not connected yet. It reads the key files that the configuration names and connects to nothing.
@@ -222,11 +223,15 @@ func (t *Transport) provision(nc *natsgo.Conn, js jetstream.JetStream) (*session
 	if err != nil {
 		return nil, err
 	}
+	made, err := t.names.bucketMade(ctx, js)
+	if err != nil {
+		return nil, err
+	}
 	if err := t.restoreProfile(ctx, js, bucket); err != nil {
 		return nil, err
 	}
 	t.maxPayload.Store(int64(maxPayload(nc.MaxPayload(), have...)))
-	s := &session{js: js, bucket: bucket}
+	s := &session{js: js, bucket: bucket, bucketMade: made}
 	s.ctx, s.end = context.WithCancel(t.ctx)
 	t.beginSession(nc, s)
 	return s, nil
