@@ -7,7 +7,7 @@ import (
 
 // Config says which part of a JSON payload becomes the payload.
 type Config struct {
-	Pick    string `yaml:"pick" doc:"JSON pointer [RFC 6901] to the new payload, such as /sensors/0/temp; empty for the whole document"`
+	Pick    string `yaml:"pick" doc:"JSON pointer (RFC 6901) to the new payload, such as /sensors/0/temp; empty for the whole document"`
 	Split   bool   `yaml:"split" doc:"makes a message of each element of the array that was picked"`
 	Missing string `yaml:"missing" enum:"refuse,pass,drop" doc:"what becomes of a message without such a value: refuse moves it to the dead letters, pass lets it pass unchanged"`
 }
