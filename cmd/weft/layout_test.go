@@ -27,7 +27,7 @@ var layers = []string{"cmd", "plugins", "configs", "pipeline", "transports", "ma
 // "transports/*" is every transport; "transports" alone is the contract. The longest matching folder counts.
 var arrows = map[string][]string{
 	"cmd":      {"plugins", "configs", "pipeline", "matching"},
-	"plugins":  {"configs", "pipeline/stage", "transports", "transports/*"},
+	"plugins":  {"configs", "pipeline/stage", "transports", "transports/*", "matching"},
 	"configs":  {"pipeline", "matching"},
 	"pipeline": {"pipeline/stage", "transports", "matching"},
 	// The contract of stages is the pipeline's, and all that whoever writes one sees of it.
@@ -50,6 +50,8 @@ var homes = map[string][]string{
 	"github.com/nats-io":       {"transports/nats"},
 	"github.com/libp2p":        {"transports/kademlia"},
 	"github.com/multiformats":  {"transports/kademlia"},
+	"github.com/hashicorp":     {"plugins/remote", "plugins/serve"},
+	"google.golang.org/grpc":   {"plugins/remote", "plugins/serve", "plugins/proto"},
 	"github.com/ThreeDotsLabs": {"pipeline", "plugins", "transports", "cmd"},
 }
 
