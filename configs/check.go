@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -28,23 +27,10 @@ func (t *transport) decodeNode(d *decoder, n *yaml.Node, path string) {
 	for i, kind := range d.types.Transports {
 		known[i] = kind.Name
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == "type" {
-			d.value(n.Content[i+1], reflect.ValueOf(&t.Type).Elem(), under(path, "type"), "")
-		}
-	}
-	at := slices.Index(known, t.Type)
-	switch {
-	case d.problems.in(under(path, "type")):
-	case t.Type == "":
-		d.report(under(path, "type"), "missing; %s", suggest("", known))
-	case at < 0:
-		d.report(under(path, "type"), "unknown type %q; %s", t.Type, suggest(t.Type, known))
-	default:
+	if at := d.typed(n, &t.Type, known, path); at >= 0 {
 		kind := d.types.Transports[at]
-		t.config, t.proves = kind.Config(), !kind.NeedsKey
-		v := reflect.ValueOf(t.config).Elem()
-		setDefaults(v)
+		v := fresh(kind.Config)
+		t.config, t.proves = v.Addr().Interface(), !kind.NeedsKey
 		d.structure(n, v, path, "type")
 	}
 }
@@ -56,8 +42,7 @@ func (d *decoder) addDefault(doc *document) {
 		return
 	}
 	kind := d.types.Transports[at]
-	config := kind.Config()
-	setDefaults(reflect.ValueOf(config).Elem())
+	config := fresh(kind.Config).Addr().Interface()
 	doc.Transports = map[string]transport{DefaultTransport: {Type: kind.Name, config: config, proves: !kind.NeedsKey}}
 }
 
@@ -96,6 +81,7 @@ func (d *decoder) checkNames(doc *document) {
 		}
 		d.checkReach(doc, r, at)
 	}
+	d.checkOverlaps(doc)
 }
 
 func (d *decoder) checkPeers(doc *document, transports []string) (names []string) {

@@ -32,6 +32,7 @@ type Types struct {
 	// Broker returns a new pointer to the struct of the `broker` section.
 	Broker     func() any
 	Transports []TransportType
+	Stages     []StageType
 }
 
 // TransportType is a kind of transport, by the name that `type` gives it.
@@ -48,6 +49,9 @@ type File struct {
 	Broker     any         // as Types.Broker made it
 	Transports []Transport // by name
 	Admin      Admin
+
+	RouteStages        map[string][]Stage // of the routes that have any, by name
+	SubscriptionStages [][]Stage          // by the index in Node.Subscribe
 
 	source source
 }
@@ -179,15 +183,21 @@ func (doc *document) file() *File {
 		Node:   pipeline.Config{Node: doc.Node, DataDir: doc.DataDir},
 		Broker: doc.Broker,
 		Admin:  doc.Admin,
+
+		RouteStages: map[string][]Stage{},
 	}
 	for _, s := range doc.Subscribe {
 		f.Node.Subscribe = append(f.Node.Subscribe, s.plain())
+		f.SubscriptionStages = append(f.SubscriptionStages, plainStages(s.Stages))
 	}
 	for _, p := range doc.Peers {
 		f.Node.Peers = append(f.Node.Peers, p.plain())
 	}
 	for _, r := range doc.Routes {
 		f.Node.Routes = append(f.Node.Routes, r.plain())
+		if len(r.Stages) > 0 {
+			f.RouteStages[r.Name] = plainStages(r.Stages)
+		}
 	}
 	for name, t := range doc.Transports {
 		f.Transports = append(f.Transports, Transport{Name: name, Type: t.Type, Config: t.config})

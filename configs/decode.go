@@ -5,6 +5,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -111,8 +112,13 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, others .
 			d.report(under(path, key), "unknown key; %s", suggest(key, append(keysOf(fields), others...)))
 		}
 	}
+	d.validate(v, path)
+}
+
+// validate reports what a struct's Validate method says of it.
+func (d *decoder) validate(v reflect.Value, path string) {
 	if checked, ok := reflect.TypeAssert[interface{ Validate() error }](v.Addr()); ok {
-		d.judge(checked.Validate(), path, keysOf(fields))
+		d.judge(checked.Validate(), path, keysOf(fieldsOf(v.Type())))
 	}
 }
 
@@ -277,6 +283,12 @@ func setPlain(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is not a whole number from 0 to %d", text, uint64(1)<<bits-1)
 		}
 		v.SetUint(n)
+	case reflect.Float32, reflect.Float64:
+		n, err := strconv.ParseFloat(text, bits)
+		if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+			return fmt.Errorf("%q is not a number", text)
+		}
+		v.SetFloat(n)
 	default:
 		return errors.ErrUnsupported
 	}

@@ -62,13 +62,35 @@ func read(t *testing.T, input string) string {
 	return strings.ReplaceAll(string(got), dir+string(filepath.Separator), "") + "\n"
 }
 
-// types is what the files of these tests may use: a broker, a transport whose peers need keys, and one whose peers do not.
+// types is what the files of these tests may use: a broker, a transport whose peers need keys, one whose peers do not, and two stages.
 var types = configs.Types{
 	Broker: func() any { return new(broker) },
 	Transports: []configs.TransportType{
 		{Name: "cable", NeedsKey: true, Config: func() any { return new(cable) }},
 		{Name: "bird", Config: func() any { return new(struct{}) }},
 	},
+	Stages: []configs.StageType{
+		{Name: "sieve", Config: func() any { return new(sieve) }},
+		{Name: "press", Config: func() any { return new(press) }},
+	},
+}
+
+type sieve struct {
+	Mesh  time.Duration `yaml:"mesh"`
+	Token string        `yaml:"token" weft:"secret"`
+}
+
+func (s *sieve) SetDefaults() { s.Mesh = time.Minute }
+
+type press struct {
+	Force int `yaml:"force"`
+}
+
+func (p *press) Validate() error {
+	if p.Force == 0 {
+		return errors.New("force: missing; give a number, such as 1")
+	}
+	return nil
 }
 
 type login struct {

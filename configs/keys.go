@@ -14,13 +14,14 @@ type Key struct {
 }
 
 // Keys returns every key that a configuration file may have, in the order of the documentation. A key of one type of
-// transport has the type in its path: "transports.NAME(nats).url".
+// transport or stage has the type in its path: "transports.NAME(nats).url", "stages[](sample).every".
 func Keys(types Types) []Key {
 	keys := keysUnder(reflect.ValueOf(newDocument(types)).Elem(), "", "")
 	for _, t := range types.Transports {
-		config := reflect.ValueOf(t.Config()).Elem()
-		setDefaults(config)
-		keys = append(keys, keysUnder(config, "transports.NAME("+t.Name+")", "")...)
+		keys = append(keys, keysUnder(fresh(t.Config), "transports.NAME("+t.Name+")", "")...)
+	}
+	for _, s := range types.Stages {
+		keys = append(keys, keysUnder(fresh(s.Config), "stages[]("+s.Name+")", "")...)
 	}
 	return keys
 }
@@ -44,6 +45,13 @@ func keysUnder(v reflect.Value, path, tag string) []Key {
 		keys = append(keys, keysUnder(v.FieldByIndex(f.index), under(path, f.key), f.tag)...)
 	}
 	return keys
+}
+
+// fresh returns what a type's keys are decoded into, with its defaults.
+func fresh(config func() any) reflect.Value {
+	v := reflect.ValueOf(config()).Elem()
+	setDefaults(v)
+	return v
 }
 
 // sample returns a value of a struct with its defaults.

@@ -49,6 +49,7 @@ type subscription struct {
 	From      []string `yaml:"from"`       // the peers it is asked of; default all
 	AddPrefix string   `yaml:"add_prefix"` // put before the topic of what arrives
 	MaxQoS    qos      `yaml:"max_qos"`    // what arrives is published with at most this QoS
+	Stages    []stage  `yaml:"stages"`     // steps that what arrives takes, in this order
 
 	missing bool // the filter is
 }
@@ -104,6 +105,8 @@ type route struct {
 	Priority int   `yaml:"priority"` // the higher goes first where the transport has not room for all
 	Batch    batch `yaml:"batch"`
 	Queue    queue `yaml:"queue"`
+
+	Stages []stage `yaml:"stages"` // steps that its messages take, in this order
 }
 
 // maxPriority bounds a route's priority both ways.

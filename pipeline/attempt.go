@@ -27,15 +27,6 @@ func (d *delivery) frame(r *stretch, batch []frame.Message, data []byte) *messag
 	return message.NewMessage(id, data)
 }
 
-// tooLarge says that a frame exceeds what the route's transport takes, and what raises that.
-func tooLarge(by *route, size, limit int) error {
-	cure := ""
-	if t, ok := by.transport.(transports.PayloadRaiser); ok {
-		cure = "; " + t.RaisePayload()
-	}
-	return fmt.Errorf("frame of %d bytes, the transport takes %d%s", size, limit, cure)
-}
-
 // partID tells a part of a lane's messages from every other with the same ends: the same for the same messages alone.
 func partID(part []frame.Message) string {
 	h := fnv.New64a()

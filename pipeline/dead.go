@@ -89,8 +89,8 @@ func (d *deadLetters) send(ctx context.Context, letter deadLetter) error {
 
 // refused reports whether the broker will never take what was published.
 func refused(err error) bool {
-	var r *transports.Refused
-	return errors.As(err, &r) || transports.IsPermanent(err)
+	_, ok := errors.AsType[Refusal](err)
+	return ok || transports.IsPermanent(err)
 }
 
 // maxLetters bounds the dead letters that one peer can cause here in a minute: what it sends on purpose must not flood the broker.

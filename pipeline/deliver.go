@@ -166,12 +166,7 @@ func (d *delivery) publish(ctx context.Context, r *stretch, batch []frame.Messag
 	if err != nil {
 		return err
 	}
-	if limit := r.by.limit(); limit > 0 && len(data) > limit {
-		err = transports.Permanent(tooLarge(r.by, len(data), limit))
-	} else {
-		err = d.attempt(ctx, r.by, d.frame(r, batch, data))
-	}
-	switch {
+	switch err = d.attempt(ctx, r.by, d.frame(r, batch, data)); {
 	case err == nil:
 		d.count(data)
 		return nil

@@ -41,11 +41,13 @@ type in struct {
 	peers map[string]*peer
 	subs  []Subscription
 	wants *matching.Set[int] // filters to indexes of subs
-	store *lanes.Store
-	sink  message.Publisher
-	dead  *deadLetters
-	kept  *keptFrames
-	log   *slog.Logger
+	// waiting are the lanes in which what a subscription with stages asks for waits for them, by peer.
+	waiting map[*Subscription]map[string]*lanes.Lane
+	store   *lanes.Store
+	sink    message.Publisher
+	dead    *deadLetters
+	kept    *keptFrames
+	log     *slog.Logger
 
 	delivered atomic.Uint64 // messages that the broker has taken
 	bytes     atomic.Uint64 // of frames opened
@@ -64,7 +66,10 @@ func newIn(cfg Config, peers []*peer, store *lanes.Store, sink message.Publisher
 	if err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	return &in{node: cfg.Node, peers: byName(peers), subs: cfg.Subscribe, wants: wants, store: store, sink: sink, dead: dead, kept: kept, log: log}, nil
+	return &in{
+		node: cfg.Node, peers: byName(peers), subs: cfg.Subscribe, wants: wants, waiting: make(map[*Subscription]map[string]*lanes.Lane),
+		store: store, sink: sink, dead: dead, kept: kept, log: log,
+	}, nil
 }
 
 // maxBatchBytes bounds what opened frames hold in memory beside the one that is being opened.
@@ -104,6 +109,7 @@ func (n *in) takeOne(ctx context.Context, b *batch, who users, msg *message.Mess
 // batch is what some frames bring.
 type batch struct {
 	messages []*message.Message
+	staged   []lanes.Entry // for subscriptions with stages
 	bytes    int
 	marks    map[foreignLane]uint64 // how far it takes each lane
 }
@@ -121,31 +127,35 @@ func (n *in) handOver(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
+	if err := n.store.Append(ctx, b.staged); err != nil {
+		return err
+	}
 	for from, seq := range b.marks {
 		n.store.SetDone(from.origin, from.lane, from.epoch, seq)
 	}
 	clear(b.marks)
-	b.messages, b.bytes = nil, 0
+	b.messages, b.staged, b.bytes = nil, nil, 0
 	return nil
 }
 
 // publish hands messages to the broker, and those that it will never take to the dead letters.
 func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 	err := n.sink.Publish("", batch...)
-	var refused *transports.Refused
-	if !errors.As(err, &refused) {
+	refusal, ok := errors.AsType[Refusal](err)
+	if !ok {
 		if err == nil {
 			n.delivered.Add(uint64(len(batch)))
 		}
 		return err
 	}
+	refused, reason := refusal.Refused()
 	for _, m := range batch {
-		if !slices.Contains(refused.UUIDs, m.UUID) {
+		if !slices.Contains(refused, m.UUID) {
 			continue
 		}
 		origin, _, _ := strings.Cut(m.UUID, "/") // it was made by admit
 		letter := deadLetter{
-			Reason: refused.Reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
+			Reason: reason, Lane: "from " + origin, Topic: m.Metadata[transports.MetaTopic], QoS: qosOf(m),
 			Retain: m.Metadata[transports.MetaRetain] == "1", Time: time.Now(), Payload: m.Payload,
 		}
 		if err := n.bury(ctx, origin, letter); err != nil {
@@ -153,7 +163,7 @@ func (n *in) publish(ctx context.Context, batch []*message.Message) error {
 		}
 		n.refused.add(refusedByBroker, 1)
 	}
-	n.delivered.Add(uint64(len(batch) - len(refused.UUIDs)))
+	n.delivered.Add(uint64(len(batch) - len(refused)))
 	return nil
 }
 
@@ -178,12 +188,17 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 		if sub == nil {
 			continue
 		}
-		uuid, qos := lanes.ID{Origin: origin, Lane: f.Lane, Epoch: f.Epoch, Seq: m.Seq}.String(), min(m.QoS, sub.MaxQoS)
-		if qos == 2 && n.store.Handed(uuid) {
+		id, qos := lanes.ID{Origin: origin, Lane: f.Lane, Epoch: f.Epoch, Seq: m.Seq}, min(m.QoS, sub.MaxQoS)
+		uuid := id.String()
+		switch stages := n.waiting[sub][origin]; {
+		case stages != nil:
+			err = n.stage(ctx, b, stages, topic, qos, m, id)
+		case qos == 2 && n.store.Handed(uuid):
 			n.refused.add(refusedReplayed, 1)
-			continue
+		default:
+			err = n.add(ctx, b, m, published(ctx, uuid, topic, qos, m))
 		}
-		if err := n.add(ctx, b, m, published(ctx, uuid, topic, qos, m)); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -212,12 +227,34 @@ func (n *in) takeBare(ctx context.Context, b *batch, who users, msg *message.Mes
 	if sub == nil || err != nil {
 		return err
 	}
-	return n.add(ctx, b, &m, published(ctx, p.Name+"/"+watermill.NewUUID(), topic, min(m.QoS, sub.MaxQoS), &m))
+	qos := min(m.QoS, sub.MaxQoS)
+	if stages := n.waiting[sub][p.Name]; stages != nil {
+		return n.stage(ctx, b, stages, topic, qos, &m, lanes.ID{})
+	}
+	return n.add(ctx, b, &m, published(ctx, p.Name+"/"+watermill.NewUUID(), topic, qos, &m))
 }
 
-// add adds a message, as it is published here, to the batch, and hands that over when it is large.
+// add adds a message, as it is published here, to the batch.
 func (n *in) add(ctx context.Context, b *batch, m *frame.Message, msg *message.Message) error {
 	b.messages = append(b.messages, msg)
+	return n.grow(ctx, b, m)
+}
+
+// stage adds a message that waits for the stages of its subscription to the batch. The identity is that of its origin, if it has one.
+func (n *in) stage(ctx context.Context, b *batch, stages *lanes.Lane, topic string, qos byte, m *frame.Message, id lanes.ID) error {
+	e := lanes.Entry{
+		Message: frame.Message{Time: m.Time, Topic: topic, Payload: m.Payload, QoS: qos, Retain: m.Retain},
+		Lanes:   []*lanes.Lane{stages},
+	}
+	if qos > 0 {
+		e.Done = id
+	}
+	b.staged = append(b.staged, e)
+	return n.grow(ctx, b, m)
+}
+
+// grow notes that a message was added to the batch, and hands that over when it is large.
+func (n *in) grow(ctx context.Context, b *batch, m *frame.Message) error {
 	if b.bytes += lanes.Size(m); b.bytes < maxBatchBytes { // a prefix makes each topic a copy, though in the frame it stands once
 		return nil
 	}

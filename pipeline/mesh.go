@@ -12,8 +12,10 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// What a node sees of a mesh, with the peers by the names that this node's file gives them.
+// A transport's account of itself, in which the peers of a mesh have the names that this node's file gives them.
 type (
+	// Report is a transport's or the broker's own account of itself.
+	Report = transports.Report
 	// Mesh is what a node sees of a mesh.
 	Mesh = transports.Mesh
 	// Reach is how a node reaches a peer there.
@@ -22,13 +24,13 @@ type (
 	FeedPlace = transports.FeedPlace
 )
 
-// mesh returns what the transport says of its mesh, or nil where it is none.
-func (n *Node) mesh(transport string) *Mesh {
-	t, ok := n.transports[transport].(transports.Meshed)
-	if !ok {
-		return nil
+// report returns a transport's account of itself.
+func (n *Node) report(transport string) Report {
+	r := n.transports[transport].Report()
+	if r.Mesh == nil {
+		return r
 	}
-	m := t.Mesh()
+	m := *r.Mesh
 	m.Peers = slices.Clone(m.Peers)
 	for i := range m.Peers {
 		for _, p := range n.cfg.Peers {
@@ -38,14 +40,8 @@ func (n *Node) mesh(transport string) *Mesh {
 			}
 		}
 	}
-	return &m
-}
-
-func metrics(t transports.Transport) []transports.Metric {
-	if m, ok := t.(transports.Metered); ok {
-		return m.Metrics()
-	}
-	return nil
+	r.Mesh = &m
+	return r
 }
 
 // Errors of [Node.Ping] that no answer could cure.
@@ -80,7 +76,7 @@ func (n *Node) Ping(ctx context.Context, peer, transport string) (Echo, error) {
 	}
 	var errs []error
 	for _, name := range meshes {
-		took, err := n.transports[name].(transports.Meshed).Ping(ctx, n.cfg.Peers[at].On(name))
+		took, err := n.transports[name].(transports.Pinger).Ping(ctx, n.cfg.Peers[at].On(name))
 		if err == nil {
 			return Echo{Peer: peer, Transport: name, Time: took}, nil
 		}
@@ -92,7 +88,7 @@ func (n *Node) Ping(ctx context.Context, peer, transport string) (Echo, error) {
 // meshes returns the names of the transports that are one.
 func (n *Node) meshes() (names []string) {
 	for _, name := range slices.Sorted(maps.Keys(n.transports)) {
-		if _, ok := n.transports[name].(transports.Meshed); ok {
+		if _, ok := n.transports[name].(transports.Pinger); ok {
 			names = append(names, name)
 		}
 	}

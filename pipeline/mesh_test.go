@@ -16,8 +16,8 @@ type fakeMesh struct {
 	err error
 }
 
-func (m *fakeMesh) Mesh() transports.Mesh {
-	return transports.Mesh{Peers: []transports.Reach{{Peer: "mqtt_bob"}, {Peer: "carol"}}}
+func (m *fakeMesh) Report() transports.Report {
+	return transports.Report{Mesh: &transports.Mesh{Peers: []transports.Reach{{Peer: "mqtt_bob"}, {Peer: "carol"}}}}
 }
 
 func (m *fakeMesh) Ping(_ context.Context, peer string) (time.Duration, error) {
@@ -34,10 +34,10 @@ func meshNode(ts Transports) *Node {
 
 func TestMeshCallsPeersAsTheFileDoes(t *testing.T) {
 	n := meshNode(Transports{"air": &fakeMesh{}, "hub": &endingNetwork{}})
-	if m := n.mesh("air"); len(m.Peers) != 2 || m.Peers[0].Peer != "bob" || m.Peers[1].Peer != "carol" {
+	if m := n.report("air").Mesh; len(m.Peers) != 2 || m.Peers[0].Peer != "bob" || m.Peers[1].Peer != "carol" {
 		t.Errorf("%+v", m)
 	}
-	if m := n.mesh("hub"); m != nil {
+	if m := n.report("hub").Mesh; m != nil {
 		t.Errorf("%+v of what is no mesh", m)
 	}
 }

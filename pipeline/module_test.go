@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"go.uber.org/fx"
 
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
 )
 
@@ -19,7 +20,7 @@ type endingBroker struct {
 }
 
 func (*endingBroker) Start(context.Context) error { return nil }
-func (*endingBroker) Report() transports.Report   { return transports.Report{State: transports.Up} }
+func (*endingBroker) StopWaiting()                {}
 func (b *endingBroker) SubscribeAll(context.Context, map[string]byte) (<-chan *message.Message, error) {
 	return b.source, nil
 }
@@ -43,7 +44,7 @@ func (n *endingNetwork) Subscribe(ctx context.Context, topic string) (<-chan *me
 func testApp(dir string, broker Broker, network transports.Transport, routes ...Route) *fx.App {
 	return fx.New(
 		fx.NopLogger,
-		fx.Supply(Config{Node: "alice", DataDir: dir, Routes: routes}, slog.New(slog.DiscardHandler)),
+		fx.Supply(Config{Node: "alice", DataDir: dir, Routes: routes}, stage.Steps{}, slog.New(slog.DiscardHandler)),
 		fx.Provide(func() Broker { return broker }, func() Transports { return Transports{"hub": network} }),
 		Module(),
 	)

@@ -14,17 +14,26 @@ import (
 	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
 )
 
 // Broker is the local broker's two ends, on one connection.
 type Broker interface {
 	transports.Transport
-	transports.Reporter
 	message.Publisher
 	// SubscribeAll delivers what is published on the filters, each with the QoS to ask for. It replaces what the broker's
 	// session was subscribed to before.
 	SubscribeAll(ctx context.Context, filters map[string]byte) (<-chan *message.Message, error)
+	// StopWaiting makes Publish give up at once, now and later, where there is no connection.
+	StopWaiting()
+}
+
+// Refusal is the error of a Publish whose broker has taken all messages but some.
+type Refusal interface {
+	error
+	// Refused returns the UUIDs of the messages that the broker will never take, and why.
+	Refused() (uuids []string, reason string)
 }
 
 // Transports are the configured transports by name.
@@ -37,6 +46,7 @@ type Node struct {
 	store      *lanes.Store
 	broker     Broker
 	transports Transports
+	steps      stage.Steps
 	log        *slog.Logger
 	started    time.Time
 
@@ -46,6 +56,7 @@ type Node struct {
 	boards     []*board
 	out        *out
 	deliveries []*delivery
+	stagings   []*staging
 	orphans    []*lanes.Lane
 	in         *in
 	dead       *deadLetters
@@ -57,9 +68,9 @@ type Node struct {
 }
 
 // New assembles a node of its parts, which it starts and stops.
-func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, log *slog.Logger) (*Node, error) {
+func New(cfg Config, id *identity.Identity, store *lanes.Store, broker Broker, ts Transports, steps stage.Steps, log *slog.Logger) (*Node, error) {
 	n := &Node{
-		cfg: cfg, id: id, store: store, broker: broker, transports: ts, log: log,
+		cfg: cfg, id: id, store: store, broker: broker, transports: ts, steps: steps, log: log,
 		interests: make(map[string]*interests, len(ts)), dead: &deadLetters{sink: broker, log: log},
 	}
 	n.drained, n.endDrain = context.WithCancel(context.Background())
@@ -113,14 +124,14 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 	}
 	routes := make([]*route, len(n.cfg.Routes))
 	for i, cfg := range n.cfg.Routes {
-		r := newRoute(cfg, n.store, peers, n.interests[cfg.To])
-		if err := n.lead(r); err != nil {
+		if routes[i], err = n.buildRoute(cfg, peers); err != nil {
 			return err
 		}
-		routes[i] = r
 	}
 	for _, r := range routes {
-		n.buildDeliveries(r, routes, peers)
+		if r.stages == nil { // else its deliveries are those of what comes out of them
+			n.buildDeliveries(r, routes, peers)
+		}
 	}
 	addresses, err := newAddressing(routes, peers)
 	if err != nil {
@@ -131,6 +142,39 @@ func (n *Node) buildOut(peers []*peer) (err error) {
 		n.outRouter.add("source", "", gather{source{n.broker, sourceFilters(n.cfg.Routes)}}, n.out.handle)
 	}
 	return nil
+}
+
+// buildRoute makes a route with its lanes and, where it has stages, what runs them.
+func (n *Node) buildRoute(cfg Route, peers []*peer) (*route, error) {
+	r := newRoute(cfg, n.store, peers, n.interests[cfg.To])
+	if err := n.lead(r); err != nil {
+		return nil, err
+	}
+	steps := n.steps.Routes[cfg.Name]
+	if len(steps) == 0 {
+		return r, nil
+	}
+	gate := r.gate(cfg, n.store)
+	r.Match = everything
+	behind, err := newAddressing([]*route{r}, peers)
+	if err != nil {
+		return nil, err
+	}
+	n.buildDeliveries(r, nil, peers)
+	n.stage(n.deliverRouter, gate.stages, steps, n.cfg.Node, behind.due, behind.look)
+	return gate, nil
+}
+
+// stage adds to a router what takes the messages of a lane, which come from that node, through stages.
+func (n *Node) stage(
+	in *router, lane *lanes.Lane, steps []stage.Step, origin string, due func([]*lanes.Lane, string) ([]*lanes.Lane, byte), look func(),
+) {
+	s := &staging{
+		lane: lane, store: n.store, chain: newChain(steps), origin: origin, due: due, look: look,
+		dead: n.dead, log: n.log.With("lane", lane.Name()),
+	}
+	n.stagings = append(n.stagings, s)
+	in.add(lane.Name(), lane.Name(), s, s.handle)
 }
 
 // lead leads a route to its transport.
@@ -149,7 +193,7 @@ func (n *Node) lead(r *route) error {
 func (n *Node) buildDeliveries(r *route, all []*route, peers []*peer) {
 	var others []*route
 	for _, other := range all {
-		if other.Mode == Direct && other.To != r.To {
+		if other.Mode == Direct && other.stages == nil && other.To != r.To {
 			others = append(others, other)
 		}
 	}
@@ -182,6 +226,7 @@ func (n *Node) buildIn(peers []*peer) (err error) {
 	if n.in, err = newIn(n.cfg, peers, n.store, n.broker, n.dead, kept, n.log); err != nil {
 		return err
 	}
+	n.buildReceptions(peers)
 	n.inRouter.add("kept", "", gather{kept}, n.in.from(byName(peers)))
 	for name, t := range n.transports {
 		var who users
@@ -301,9 +346,7 @@ func (n *Node) Stop(context.Context) error {
 	errs := []error{n.outRouter.stop()}
 	n.drain()
 	n.endDrain()
-	if b, ok := n.broker.(transports.StopWaiter); ok {
-		b.StopWaiting()
-	}
+	n.broker.StopWaiting()
 	for _, stop := range slices.Backward(n.running) {
 		errs = append(errs, stop())
 	}
@@ -325,6 +368,5 @@ func (n *Node) drain() {
 }
 
 func (n *Node) isUp(transport string) bool {
-	r, ok := n.transports[transport].(transports.Reporter)
-	return !ok || r.Report().State == transports.Up
+	return n.transports[transport].Report().State == transports.Up
 }

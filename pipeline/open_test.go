@@ -20,6 +20,7 @@ import (
 	"github.com/weft-relay/weft/pipeline"
 	"github.com/weft-relay/weft/pipeline/identity"
 	"github.com/weft-relay/weft/pipeline/lanes"
+	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/mqtt"
 )
@@ -132,7 +133,7 @@ func (x *site) start() {
 	if x.set != nil {
 		x.set(x.bird)
 	}
-	x.node, err = pipeline.New(x.cfg, id, x.store, x.session, pipeline.Transports{"bird": x.bird}, quiet)
+	x.node, err = pipeline.New(x.cfg, id, x.store, x.session, pipeline.Transports{"bird": x.bird}, stage.Steps{}, quiet)
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/pipeline/profile"
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
 )
 
 func testIdentity(t *testing.T, seed byte) *identity.Identity {
@@ -180,8 +181,6 @@ type wire struct {
 	refuse func([]byte) error
 }
 
-func (w *wire) RaisePayload() string { return "lay a thicker wire" }
-
 func (w *wire) Publish(_ string, msgs ...*message.Message) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,7 +195,8 @@ func (w *wire) Publish(_ string, msgs ...*message.Message) error {
 	return nil
 }
 
-func (w *wire) Close() error { return nil }
+func (w *wire) Close() error              { return nil }
+func (w *wire) Report() transports.Report { return transports.Report{State: transports.Up} }
 
 // opened returns the topics of all messages in the frames, as bob opens them.
 func (w *wire) opened(t *testing.T) (topics []string) {
@@ -217,7 +217,7 @@ func (w *wire) opened(t *testing.T) (topics []string) {
 	return topics
 }
 
-func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *lanes.Store) {
+func testDelivery(t *testing.T, network, broker *wire) (*delivery, *lanes.Store) {
 	t.Helper()
 	store, in := testStore(t), testInterests(t, t.TempDir())
 	if _, err := announce(t, in, 2, "bob", 1, "#"); err != nil {
@@ -229,7 +229,7 @@ func testDelivery(t *testing.T, network, broker *wire, limit int) (*delivery, *l
 		route: &route{
 			Route:     Route{Name: "r", Match: []string{"#"}, To: "bird", Mode: Direct, QoS: 1},
 			lanes:     []*lanes.Lane{lane},
-			interests: in, transport: network, limit: func() int { return limit },
+			interests: in, transport: network, limit: func() int { return 0 },
 		},
 		dead: &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}, log: slog.New(slog.DiscardHandler),
 	}, store
@@ -245,9 +245,17 @@ func noise(n int) []byte {
 	return b
 }
 
+// thick refuses a frame of more than 2000 bytes for good.
+func thick(data []byte) error {
+	if len(data) > 2000 {
+		return transports.Permanent(errors.New("too large, lay a thicker wire"))
+	}
+	return nil
+}
+
 func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testing.T) {
-	network, broker := &wire{}, &wire{}
-	d, store := testDelivery(t, network, broker, 2000)
+	network, broker := &wire{refuse: thick}, &wire{}
+	d, store := testDelivery(t, network, broker)
 	noise := noise(3000)
 	var entries []lanes.Entry
 	for topic, payload := range map[string][]byte{"a": noise[:900]} {
@@ -278,7 +286,7 @@ func TestFrameTooLargeIsSplitAndMessageTooLargeIsBuriedAndTheLaneGoesOn(t *testi
 	if err := json.Unmarshal(broker.got[0].Payload, &letter); err != nil {
 		t.Fatal(err)
 	}
-	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || !strings.HasSuffix(letter.Reason, "the transport takes 2000; lay a thicker wire") {
+	if letter.Topic != "a2" || !bytes.Equal(letter.Payload, noise) || letter.Bytes != len(noise) || letter.Reason != "too large, lay a thicker wire" {
 		t.Errorf("dead letter %+v", letter)
 	}
 	msg.Ack()
@@ -306,7 +314,7 @@ func TestFrameIsOfferedUntilTheTransportTakesItAndNothingOvertakesIt(t *testing.
 		}
 		return nil
 	}}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	reader := &laneReader{lane: d.lane, batch: Batch{Count: 2, Bytes: 1 << 20}, origin: "alice", epoch: d.epoch, hope: d.route.interests.news.listen}
 	frames, err := reader.Subscribe(t.Context(), "")
 	if err != nil {
@@ -571,7 +579,7 @@ func TestDeadLetterThatTheBrokerRefusesGoesWithoutItsPayload(t *testing.T) {
 	broker := &wire{}
 	broker.refuse = func(body []byte) error {
 		if len(body) > limit {
-			return &transports.Refused{Reason: "the broker hung up"}
+			return &mqtt.Refusal{Reason: "the broker hung up"}
 		}
 		return nil
 	}

@@ -32,7 +32,7 @@ func TestAKeptProfileAddsWishesAndTakesNoneAway(t *testing.T) {
 			if _, err := announce(t, testInterests(t, dir), 2, "bob", 1, "lamps/#"); err != nil {
 				t.Fatal(err)
 			}
-			d, store := testDelivery(t, network, &wire{}, 0)
+			d, store := testDelivery(t, network, &wire{})
 			d.route.interests = testInterests(t, dir) // after a restart
 			queue(t, store, d.lane, "lamps/1", "doors/1", "lamps/2")
 			frames := testFrames(t, d)
@@ -100,13 +100,8 @@ func dueIn(t *testing.T, routes []*route, peers []*peer, topic string) (names []
 
 // Messages that count as dropped, delivered and undeliverable stand side by side: each is counted as what it was.
 func TestAMessageThatIsBuriedCountsNoOtherOne(t *testing.T) {
-	network := &wire{refuse: func(data []byte) error {
-		if len(data) > 2000 {
-			return transports.Permanent(errors.New("too large"))
-		}
-		return nil
-	}}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	network := &wire{refuse: thick}
+	d, store := testDelivery(t, network, &wire{})
 	if _, err := announce(t, d.route.interests, 2, "bob", 2, "doors/#"); err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +274,7 @@ func TestWhatNoRouteCarriesWaitsAMinute(t *testing.T) {
 // duplicates of the others?
 func TestFramesOfARouteThatWasMovedAreNoDuplicates(t *testing.T) {
 	network, broker := &wire{}, &wire{}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	for i, transport := range []string{"bird", "hub"} {
 		moved := *d.route
 		moved.To = transport

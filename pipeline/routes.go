@@ -17,6 +17,7 @@ type route struct {
 	lanes     []*lanes.Lane     // direct: one a peer, by the peer's index, nil where the transport does not reach it; broadcast: one
 	interests *interests        // direct: who wants what
 	transport message.Publisher // what it goes over
+	stages    *lanes.Lane       // where what it matches waits for its stages; nil where it has none
 	limit     func() int        // largest frame the transport takes, 0 when unknown
 }
 
@@ -57,7 +58,21 @@ func newRoute(cfg Route, store *lanes.Store, peers []*peer, in *interests) *rout
 	return r
 }
 
-// addressing finds the lanes that a message is due in. For each peer the first direct route that matches and whose
+// gate is a route with stages as the messages meet it that come from the broker: it takes what it matches, for all peers that it reaches.
+func (r *route) gate(cfg Route, store *lanes.Store) *route {
+	g := *r
+	g.Route, g.stages = cfg, store.Lane(stagesName(cfg.Name), cfg.Queue)
+	return &g
+}
+
+// stagesName is the name of the lane in which a route's messages wait for its stages. No peer has a name like it.
+func stagesName(route string) string { return laneName(route, "+stages") }
+
+// everything matches what comes out of a route's stages, whatever its topic is by then.
+var everything = []string{"#"}
+
+// addressing finds the lanes that a message is due in. A route with stages comes first: what it matches waits there for all peers that it
+// reaches, and is addressed again behind them. For each other peer the first direct route that matches and whose
 // transport the peer has announced its wish on carries the message, and of the broadcast routes over one transport the
 // first, so that overlapping routes double nothing. What a peer wants that has not been heard of since the start is not
 // known: the first direct route that matches and whose transport reaches it keeps the message for it, and its delivery sorts out what is wanted and how it
@@ -112,10 +127,11 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 	slices.Sort(a.matched)
 	a.round++
 	clear(a.fed)
-	var qos byte
+	dst, qos := a.staged(dst)
 	for _, i := range a.matched {
 		r, before := a.routes[i], len(dst)
 		switch {
+		case r.stages != nil:
 		case r.Mode == Direct:
 			dst = a.direct(dst, i, topic)
 		case !a.fed[r.To]:
@@ -137,10 +153,31 @@ func (a *addressing) due(dst []*lanes.Lane, topic string) ([]*lanes.Lane, byte) 
 	return dst, qos
 }
 
+// staged appends the lanes of the routes with stages among those that match.
+func (a *addressing) staged(dst []*lanes.Lane) (_ []*lanes.Lane, qos byte) {
+	for _, i := range a.matched {
+		r := a.routes[i]
+		if r.stages == nil {
+			continue
+		}
+		dst, qos = append(dst, r.stages), max(qos, r.QoS)
+		if r.Mode == Broadcast {
+			a.fed[r.To] = true
+			continue
+		}
+		for p, lane := range r.lanes {
+			if lane != nil {
+				a.served[p] = a.round
+			}
+		}
+	}
+	return dst, qos
+}
+
 // keeper returns the first direct route of those that match that has a lane for the peer, or nil.
 func (a *addressing) keeper(p int) *route {
 	for _, i := range a.matched {
-		if r := a.routes[i]; r.Mode == Direct && r.lanes[p] != nil {
+		if r := a.routes[i]; r.Mode == Direct && r.stages == nil && r.lanes[p] != nil {
 			return r
 		}
 	}
@@ -169,7 +206,7 @@ func (a *addressing) direct(dst []*lanes.Lane, i int, topic string) []*lanes.Lan
 func (a *addressing) carried(topic string, p int) bool {
 	return slices.ContainsFunc(a.matched, func(i int) bool {
 		r := a.routes[i]
-		return r.Mode == Direct && a.view(r).wantedBy(a.peers[p], topic)
+		return r.Mode == Direct && r.stages == nil && a.view(r).wantedBy(a.peers[p], topic)
 	})
 }
 
@@ -206,7 +243,7 @@ func (a *addressing) lookForPeers() {
 			continue
 		}
 		for j, r := range a.routes {
-			if r.Mode == Direct && r.lanes[i] != nil && !a.view(r).current(p) {
+			if r.Mode == Direct && r.stages == nil && r.lanes[i] != nil && !a.view(r).current(p) {
 				a.late[j] = append(a.late[j], i)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -22,8 +23,8 @@ type skein struct {
 // flown is a frame in flight.
 type flown struct {
 	*letter
-	chain *transports.Chain
-	done  chan error
+	broken *atomic.Bool // the stream has lost a frame
+	done   chan error
 }
 
 const (
@@ -39,7 +40,7 @@ func (*skein) MaxPayload() int { return skeinPayload }
 
 func (s *skein) Publish(topic string, msgs ...*message.Message) error {
 	for _, m := range msgs {
-		if err := <-s.Send(topic, m); err != nil {
+		if err := <-s.Stream(topic)(m); err != nil {
 			return err
 		}
 	}
@@ -48,8 +49,14 @@ func (s *skein) Publish(topic string, msgs ...*message.Message) error {
 
 var errTooLarge = errors.New("frame is too large")
 
-func (s *skein) Send(topic string, m *message.Message) <-chan error {
-	f := &flown{chain: transports.ChainOf(m.Context()), done: make(chan error, 1)}
+func (s *skein) Stream(topic string) func(*message.Message) <-chan error {
+	broken := new(atomic.Bool)
+	return func(m *message.Message) <-chan error {
+		return s.send(topic, m, &flown{broken: broken, done: make(chan error, 1)})
+	}
+}
+
+func (s *skein) send(topic string, m *message.Message, f *flown) <-chan error {
 	_, direct := transports.DirectPeer(topic)
 	err := s.enter()
 	if err != nil {
@@ -73,7 +80,7 @@ func (s *skein) Send(topic string, m *message.Message) <-chan error {
 }
 
 func (f *flown) fail(err error) <-chan error {
-	f.chain.Break()
+	f.broken.Store(true)
 	f.done <- err
 	return f.done
 }
@@ -88,7 +95,7 @@ func (s *skein) launch(topic string, m *message.Message, f *flown) error {
 	}
 	s.sending.Lock()
 	defer s.sending.Unlock()
-	if err := m.Context().Err(); err != nil || f.chain.Broken() {
+	if err := m.Context().Err(); err != nil || f.broken.Load() {
 		<-s.room
 		return errors.Join(err, errBehind)
 	}

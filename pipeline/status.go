@@ -18,22 +18,12 @@ type Status struct {
 	// FileProblem is why the changed configuration file was not taken up: the node runs with what it said before.
 	FileProblem string `json:"file_problem,omitempty"`
 
-	Broker     Report                     `json:"broker"`
-	Transports map[string]TransportStatus `json:"transports"`
-	Peers      []PeerStatus               `json:"peers"`
-	Lanes      []LaneStatus               `json:"lanes"`
-	Outgoing   Outgoing                   `json:"outgoing"`
-	Incoming   Incoming                   `json:"incoming"`
-}
-
-// Report is a transport's or the broker's own account of itself.
-type Report = transports.Report
-
-// TransportStatus is a transport's account of itself.
-type TransportStatus struct {
-	Report
-	Mesh    *Mesh               `json:"mesh,omitempty"` // where nodes are connected straight to each other
-	Metrics []transports.Metric `json:"-"`              // its own figures
+	Broker     Report            `json:"broker"`
+	Transports map[string]Report `json:"transports"`
+	Peers      []PeerStatus      `json:"peers"`
+	Lanes      []LaneStatus      `json:"lanes"`
+	Outgoing   Outgoing          `json:"outgoing"`
+	Incoming   Incoming          `json:"incoming"`
 }
 
 // PeerStatus is what is known of a peer over one transport.
@@ -84,7 +74,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Node: n.cfg.Node, Key: identity.FormatKey(n.id.Public()), Started: n.started,
 		Broker:     n.broker.Report(),
-		Transports: make(map[string]TransportStatus, len(n.transports)),
+		Transports: make(map[string]Report, len(n.transports)),
 		Outgoing:   Outgoing{Taken: n.out.taken.Load(), Unwanted: n.out.unwanted.Load(), DeadLetters: n.dead.count.Load()},
 		Incoming:   Incoming{Delivered: n.in.delivered.Load(), Bytes: n.in.bytes.Load(), Refused: n.in.refused.all()},
 	}
@@ -93,12 +83,9 @@ func (n *Node) Status() Status {
 		s.Outgoing.Unstored, s.Outgoing.UnstoredSince = u.why, u.since
 		s.Problems = append(s.Problems, "messages from the broker cannot be stored, the broker keeps them: "+u.why+"; "+u.cure)
 	}
-	for name, t := range n.transports {
-		if r, ok := t.(transports.Reporter); ok {
-			report := r.Report()
-			s.Transports[name] = TransportStatus{Report: report, Mesh: n.mesh(name), Metrics: metrics(t)}
-			s.addProblem("transport "+name, report)
-		}
+	for name := range n.transports {
+		s.Transports[name] = n.report(name)
+		s.addProblem("transport "+name, s.Transports[name])
 	}
 	for _, d := range n.boards {
 		if why := d.unannounced.Load(); why != nil {
@@ -113,12 +100,19 @@ func (n *Node) Status() Status {
 	}
 	for _, d := range n.deliveries {
 		l := d.status()
-		if r, ok := s.Transports[l.Transport]; ok && l.Depth > 0 && r.State != transports.Up {
-			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r.Report)
+		if r := s.Transports[l.Transport]; l.Depth > 0 && r.State != transports.Up {
+			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r)
 		}
 		s.Lanes = append(s.Lanes, l)
 		if q := d.route.Queue; q.WhenFull == lanes.Block && l.Bytes >= q.Bytes*9/10 {
 			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
+		}
+	}
+	for _, st := range n.stagings {
+		l := st.status()
+		s.Lanes = append(s.Lanes, l)
+		if l.Error != "" {
+			s.Problems = append(s.Problems, "lane "+l.Name+" waits for its stages: "+l.Error)
 		}
 	}
 	for _, lane := range n.orphans {

@@ -38,7 +38,7 @@ func queue(t *testing.T, store *lanes.Store, l *lanes.Lane, topics ...string) {
 
 func TestWhatWasKeptForAStrangerIsSortedOutWhenItsWishesAreKnown(t *testing.T) {
 	network := &wire{}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	d.route.interests = testInterests(t, t.TempDir())
 	queue(t, store, d.lane, "lamps/1", "doors/1", "lamps/2", "doors/2", "lamps/3")
 	frames := testFrames(t, d)
@@ -67,7 +67,7 @@ func TestWhatWasKeptForAStrangerIsSortedOutWhenItsWishesAreKnown(t *testing.T) {
 
 func TestNothingIsSentWhereNothingQueuedIsWantedAnyMore(t *testing.T) {
 	network := &wire{}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	queue(t, store, d.lane, "doors/1", "doors/2")
 	if _, err := announce(t, d.route.interests, 2, "bob", 2, "lamps/#"); err != nil {
 		t.Fatal(err)
@@ -82,7 +82,7 @@ func TestNothingIsSentWhereNothingQueuedIsWantedAnyMore(t *testing.T) {
 
 // A frame that the network does not take for longer than its messages may live is not delivered late.
 func TestMessagesGrowTooOldWhileTheNetworkIsDown(t *testing.T) {
-	d, store := testDelivery(t, &wire{refuse: func([]byte) error { return errors.New("link down") }}, &wire{}, 0)
+	d, store := testDelivery(t, &wire{refuse: func([]byte) error { return errors.New("link down") }}, &wire{})
 	d.lane.SetLimits(lanes.Limits{Age: 200 * time.Millisecond})
 	queue(t, store, d.lane, "doors/1", "doors/2")
 	frames := testFrames(t, d)
@@ -106,7 +106,7 @@ func TestMessagesGrowTooOldWhileTheNetworkIsDown(t *testing.T) {
 // alice lists bob, and bob runs already, but his owner has not listed alice yet. Is what she keeps for him kept until he does?
 func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
 	network := &wire{}
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	d.route.interests = testInterests(t, t.TempDir())
 	unlisting, err := profile.Encode(testIdentity(t, 2), "bob", 1, nil)
 	if err != nil {
@@ -142,7 +142,7 @@ func TestWhatIsKeptForAPeerThatDoesNotListUsIsKeptUntilItDoes(t *testing.T) {
 // her node, until a profile by the listed key is seen again?
 func TestNothingIsSealedWithAKeyThatThePeerHasNoMore(t *testing.T) {
 	network, dir := &wire{}, t.TempDir()
-	d, store := testDelivery(t, network, &wire{}, 0)
+	d, store := testDelivery(t, network, &wire{})
 	d.route.interests = testInterests(t, dir)
 	if _, err := announce(t, d.route.interests, 2, "bob", 1, "doors/#"); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/pipeline/profile"
 	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/mqtt"
 )
 
 // openIn is the way in of bob, who lists alice, dora and keyed over bird, which authenticates names; keyed alone has a key.
@@ -236,7 +237,7 @@ func TestSingleMessageIsAcknowledgedAfterTheBrokersAnswer(t *testing.T) {
 type refuser struct{ *wire }
 
 func (r *refuser) Publish(_ string, msgs ...*message.Message) error {
-	refused := &transports.Refused{Reason: "no"}
+	refused := &mqtt.Refusal{Reason: "no"}
 	for _, m := range msgs {
 		refused.UUIDs = append(refused.UUIDs, m.UUID)
 	}
@@ -414,7 +415,7 @@ func (s *steady) Publish(topic string, msgs ...*message.Message) error {
 
 func steadyDelivery(t *testing.T, s *steady) (*delivery, *lanes.Store) {
 	t.Helper()
-	d, store := testDelivery(t, &wire{}, &wire{}, 0)
+	d, store := testDelivery(t, &wire{}, &wire{})
 	d.route.transport = s
 	return d, store
 }

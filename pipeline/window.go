@@ -78,6 +78,7 @@ func (d *delivery) pipelined() transports.Pipelined {
 // window is the frames of a lane that are in flight, in order.
 type window struct {
 	*delivery
+	send   func(*message.Message) <-chan error
 	failed context.CancelFunc // called when one has failed
 	idle   context.CancelFunc // called when none is left
 	landed chan struct{}      // holds a token when there may be room
@@ -97,9 +98,9 @@ func (d *delivery) stream(ctx context.Context, msg *message.Message, f *flight) 
 	flying, idle := context.WithCancel(on)
 	defer idle()
 	w := &window{delivery: d, failed: failed, idle: idle, landed: make(chan struct{}, 1), queue: make(chan *flight, maxWindow), width: d.width}
+	w.send = d.pipelined().Stream(d.topic(d.route))
 	outcome := make(chan error, 1)
 	go func() { outcome <- w.land() }()
-	ctx = transports.WithChain(ctx, new(transports.Chain))
 	for reader := msg.Context().Value(batchKey{}).(*laneBatch).reader; f != nil; {
 		w.launch(ctx, f)
 		w.await(reader.batch.Bytes)
@@ -128,7 +129,7 @@ func (w *window) launch(ctx context.Context, f *flight) {
 	w.sent.Store(&w.flying[0].sent)
 	w.mu.Unlock()
 	w.unsure = nil
-	f.done = w.pipelined().Send(w.topic(w.route), f.msg)
+	f.done = w.send(f.msg)
 	w.queue <- f
 }
 

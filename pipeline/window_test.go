@@ -35,25 +35,31 @@ type link struct {
 
 type held struct {
 	ctx      context.Context
+	broken   *bool // the stream has lost a frame
 	messages []frame.Message
 	done     chan error
 }
 
 var errBehind = errors.New("a frame before it has failed")
 
-func (l *link) Send(_ string, msg *message.Message) <-chan error {
+func (l *link) Stream(string) func(*message.Message) <-chan error {
+	broken := new(bool)
+	return func(m *message.Message) <-chan error { return l.send(broken, m) }
+}
+
+func (l *link) send(broken *bool, msg *message.Message) <-chan error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	h := &held{ctx: msg.Context(), done: make(chan error, 1)}
+	h := &held{ctx: msg.Context(), broken: broken, done: make(chan error, 1)}
 	switch err := h.ctx.Err(); {
 	case err != nil:
 		h.done <- err
 		return h.done
-	case transports.ChainOf(h.ctx).Broken():
+	case *broken:
 		h.done <- errBehind
 		return h.done
 	case l.limit > 0 && len(msg.Payload) > l.limit:
-		transports.ChainOf(h.ctx).Break()
+		*broken = true
 		h.done <- transports.Permanent(errors.New("too large"))
 		return h.done
 	}
@@ -78,7 +84,7 @@ func (l *link) Send(_ string, msg *message.Message) <-chan error {
 
 func (l *link) Publish(topic string, msgs ...*message.Message) error {
 	for _, m := range msgs {
-		if err := <-l.Send(topic, m); err != nil {
+		if err := <-l.Stream(topic)(m); err != nil {
 			return err
 		}
 	}
@@ -120,7 +126,7 @@ func (l *link) failFrom(h *held, err error) {
 // failAt needs mu.
 func (l *link) failAt(i int, err error) {
 	for _, h := range l.flying[i:] {
-		transports.ChainOf(h.ctx).Break()
+		*h.broken = true
 		h.done <- err
 		err = errBehind
 	}
@@ -151,7 +157,7 @@ type piped struct {
 func testPiped(t *testing.T) *piped {
 	t.Helper()
 	p := &piped{link: &link{t: t}, batch: Batch{Count: 1, Bytes: 256 << 10}, broker: &wire{}}
-	p.delivery, p.store = testDelivery(t, nil, p.broker, 0)
+	p.delivery, p.store = testDelivery(t, nil, p.broker)
 	p.route.transport = p.link
 	return p
 }
@@ -330,7 +336,7 @@ func TestNoFrameArrivesWithoutOneThatFailedBeforeIt(t *testing.T) {
 		var lost []*held
 		p.link.with(func() {
 			lost, p.link.flying = p.link.flying, nil
-			transports.ChainOf(lost[0].ctx).Break()
+			*lost[0].broken = true
 			p.link.confirms = true
 		})
 		queue(t, p.store, p.lane, topics(9, 10)...)
@@ -350,7 +356,7 @@ func TestNoFrameArrivesWithoutOneThatFailedBeforeIt(t *testing.T) {
 // What bob does not want, and what is too large for the link, stands among what he gets.
 func TestWhatDoesNotGoKeepsTheOrderOfWhatGoes(t *testing.T) {
 	for what, limited := range map[string]func(p *piped){
-		"a limit that is known": func(p *piped) { p.route.limit = func() int { return 2000 } },
+		"a limit that is known": func(p *piped) { p.route.limit, p.link.limit = func() int { return 2000 }, 2000 },
 		"a limit that is found": func(p *piped) { p.link.limit = 2000 },
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -197,7 +197,7 @@ func (s *Session) Start(ctx context.Context) error {
 	return nil
 }
 
-// Report implements [transports.Reporter]. What keeps the built-in broker from working explains more than what its own session
+// Report implements [transports.Transport]. What keeps the built-in broker from working explains more than what its own session
 // sees of it.
 func (s *Session) Report() transports.Report {
 	r := s.Session.Report()

@@ -6,23 +6,18 @@ import (
 	"path/filepath"
 
 	"github.com/weft-relay/weft/configs"
-	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia"
 )
 
 // newKademlia fills in what the node knows. What the mesh keeps on disk is in the node's data directory, by the transport's name.
-func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (transports.Transport, error) {
+func newKademlia(c *kademlia.Config, n node, log *slog.Logger) (*kademlia.Transport, error) {
 	config := *c
-	config.Node, config.Key, config.DataDir = n.name, n.key, filepath.Join(n.dataDir, "mesh-"+n.transport)
-	for _, p := range n.peers {
-		config.Peers = append(config.Peers, kademlia.Peer{Name: p.name, Key: p.key})
-		config.Follow = append(config.Follow, p.name)
+	config.Node, config.Key, config.DataDir = n.Name, n.Key, filepath.Join(n.DataDir, "mesh-"+n.Transport)
+	for _, p := range n.Peers {
+		config.Peers = append(config.Peers, kademlia.Peer{Name: p.Name, Key: p.Key})
+		config.Follow = append(config.Follow, p.Name)
 	}
-	t, err := kademlia.New(config, log)
-	if err != nil {
-		return nil, err // not t, which would be an interface that is not nil
-	}
-	return t, nil
+	return kademlia.New(config, log)
 }
 
 // MeshID returns the name that the owner of the key has in a mesh: the ID in "/p2p/ID", which ends its addresses.

@@ -15,16 +15,19 @@ import (
 	"github.com/weft-relay/weft/plugins"
 )
 
+// set is what is built in.
+var set, _ = plugins.New()
+
 // Does every example file load, and can everything in it be built?
 func TestExampleFilesAreValid(t *testing.T) {
 	paths, err := filepath.Glob("../configs/*.yaml")
 	require.NoError(t, err)
 	require.NotEmpty(t, paths)
 	for _, path := range paths {
-		file, err := plugins.Load(path)
+		file, err := set.Load(path)
 		require.NoError(t, err)
 		require.Equal(t, strings.TrimSuffix(filepath.Base(path), ".yaml"), file.Node.Node)
-		require.NoError(t, plugins.Check(file))
+		require.NoError(t, set.Check(file))
 	}
 }
 
@@ -47,16 +50,16 @@ func TestExamplesInTheDocumentationAreValid(t *testing.T) {
 				if !strings.Contains(config, "node:") { // the part that the text is about
 					config = "node: example\n" + config
 				}
-				file, err := configs.Parse(path, []byte(config), plugins.Types())
+				file, err := configs.Parse(path, []byte(config), set.Types())
 				require.NoError(t, err, "%s:\n%s", path, config)
-				require.NoError(t, plugins.Check(file), "%s:\n%s", path, config)
+				require.NoError(t, set.Check(file), "%s:\n%s", path, config)
 			}
 		}
 	}
 	require.GreaterOrEqual(t, found, 2)
 }
 
-var row = regexp.MustCompile("(?m)^(?:### type: ([a-z]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
+var row = regexp.MustCompile("(?m)^(?:### (type|stage): ([a-z_]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
 
 // Does docs/config.md name every key, no other, and with the right default?
 func TestDocumentationNamesEveryKey(t *testing.T) {
@@ -65,15 +68,20 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 	documented := map[string]string{}
 	_, sections, found := strings.Cut(string(text), "\n## Node\n")
 	require.True(t, found)
-	kind := "NAME"
+	general := map[string]string{"type": "transports.NAME", "stage": "stages[]"}
+	var before, after string
 	for _, line := range row.FindAllStringSubmatch(sections, -1) {
 		if line[1] != "" {
-			kind = "NAME(" + line[1] + ")"
+			before, after = general[line[1]], general[line[1]]+"("+line[2]+")"
 			continue
 		}
-		documented[strings.Replace(line[2], "NAME", kind, 1)] = strings.Trim(line[3], " `")
+		key := line[3]
+		if rest, ok := strings.CutPrefix(key, before); ok && before != "" {
+			key = after + rest
+		}
+		documented[key] = strings.Trim(line[4], " `")
 	}
-	for _, key := range configs.Keys(plugins.Types()) {
+	for _, key := range set.Keys() {
 		standard, is := documented[key.Path]
 		require.True(t, is, "%s is not in docs/config.md", key.Path)
 		if key.Default != "" {
@@ -100,9 +108,9 @@ func TestRefusalsOfWhatIsBuiltIn(t *testing.T) {
 		require.NoError(t, err)
 		input, want, found := strings.Cut(string(pair), dashes)
 		require.True(t, found, "no line of dashes in %s", path)
-		file, err := configs.Parse("weft.yaml", []byte(input), plugins.Types())
+		file, err := configs.Parse("weft.yaml", []byte(input), set.Types())
 		if err == nil {
-			err = plugins.Check(file)
+			err = set.Check(file)
 		}
 		require.Error(t, err, path)
 		here, absErr := filepath.Abs(".")
@@ -122,7 +130,7 @@ func TestSecretsAndFilesOfWhatIsBuiltIn(t *testing.T) {
 	file, err := configs.Parse(filepath.Join(dir, "weft.yaml"), []byte(`
 node: alice
 broker: {url: "mqtt://127.0.0.1:1883", password: "file:password"}
-`), plugins.Types())
+`), set.Types())
 	require.NoError(t, err)
 	require.Equal(t, "s3cret", file.Broker.(*plugins.Broker).Password)
 }
@@ -134,10 +142,10 @@ func TestDeliveryAtMostOnceIsWarnedOf(t *testing.T) {
 		file, err := configs.Parse("weft.yaml", []byte(`
 node: alice
 transports: {bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: alice`+config+`}}
-`), plugins.Types())
+`), set.Types())
 		require.NoError(t, err)
 		var found []string
-		for _, w := range plugins.Warnings(file) {
+		for _, w := range set.Warnings(file) {
 			require.ErrorContains(t, w, "at most once")
 			found = append(found, w.Key)
 		}
@@ -156,9 +164,9 @@ subscribe: [`+subscriptions+`]
 transports:
   bird: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: mqtt_alice}
   lark: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: other}
-`), plugins.Types())
+`), set.Types())
 		require.NoError(t, err)
-		return plugins.Check(file)
+		return set.Check(file)
 	}
 	long := strings.Repeat("x", 4050)
 	require.NoError(t, check(`"`+long+`"`))
@@ -181,10 +189,10 @@ func TestMeshThatNobodyFindsIsWarnedOf(t *testing.T) {
 		", network_key: " + secret:                                                                nil,
 		", network_key: " + secret + ", bootstrap: [" + node + ", " + quic + "], relays: " + quic: {"transports.mesh.bootstrap[1]", "transports.mesh.relays[0]"},
 	} {
-		file, err := configs.Parse("weft.yaml", []byte("node: alice\ntransports: {mesh: {type: kademlia"+config+"}}\n"), plugins.Types())
+		file, err := configs.Parse("weft.yaml", []byte("node: alice\ntransports: {mesh: {type: kademlia"+config+"}}\n"), set.Types())
 		require.NoError(t, err, config)
 		var found []string
-		for _, w := range plugins.Warnings(file) {
+		for _, w := range set.Warnings(file) {
 			require.Equal(t, 2, w.Line)
 			require.NotContains(t, w.Text, secret)
 			found = append(found, w.Key)
@@ -198,13 +206,13 @@ func TestPeersWithoutATransportAreJoinedByAMesh(t *testing.T) {
 node: alice
 peers: [{name: bob, key: "ed25519:zswVB9wd3XKVlRwpCIjwla25BE0bc9aW5t8GXWg71Pw"}]
 routes: [{name: doors, match: ["doors/#"]}]
-`), plugins.Types())
+`), set.Types())
 	require.NoError(t, err)
 	require.Equal(t, "[mesh (kademlia)]", fmt.Sprint(file.Transports))
 	require.Equal(t, "mesh", file.Node.Routes[0].To)
-	require.NoError(t, plugins.Check(file))
+	require.NoError(t, set.Check(file))
 
-	file, err = configs.Parse("weft.yaml", []byte("node: alice"), plugins.Types())
+	file, err = configs.Parse("weft.yaml", []byte("node: alice"), set.Types())
 	require.NoError(t, err)
 	require.Empty(t, file.Transports, "nobody to talk to, and so nothing to listen on")
 }

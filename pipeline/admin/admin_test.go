@@ -27,7 +27,7 @@ func (n node) Status() pipeline.Status {
 	if n.status != nil {
 		return *n.status
 	}
-	return pipeline.Status{Transports: map[string]pipeline.TransportStatus{"sea": {Metrics: n.metrics}}}
+	return pipeline.Status{Transports: map[string]pipeline.Report{"sea": {Metrics: n.metrics}}}
 }
 
 func (node) Ping(_ context.Context, peer, transport string) (pipeline.Echo, error) {
@@ -96,9 +96,9 @@ func TestFiguresOfATransportAreMetricsOfTheirKind(t *testing.T) {
 
 // A trouble that stops nothing yet is told where people and machines look, and makes no node unready.
 func TestReadyNodeTellsWhatWillBeWrong(t *testing.T) {
-	s := &pipeline.Status{Transports: map[string]pipeline.TransportStatus{
-		"hub":  {Report: transports.Report{State: transports.Up}},
-		"bird": {Report: transports.Report{State: transports.Up, Detail: "user_data of twisterd is near its limit"}},
+	s := &pipeline.Status{Transports: map[string]pipeline.Report{
+		"hub":  {State: transports.Up},
+		"bird": {State: transports.Up, Detail: "user_data of twisterd is near its limit"},
 	}}
 	get := serve(t, node{status: s})
 	code, body := get("/readyz")

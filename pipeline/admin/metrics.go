@@ -71,7 +71,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	part("broker", s.Broker)
 	for name, t := range s.Transports {
-		part(name, t.Report)
+		part(name, t)
 		for _, m := range t.Metrics {
 			collectOwn(ch, name, m)
 		}

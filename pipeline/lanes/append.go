@@ -26,7 +26,7 @@ func (s *Store) Append(ctx context.Context, entries []Entry) error {
 			return fmt.Errorf("QoS %d: more than MQTT has", e.Message.QoS)
 		}
 		e.Message.Seq = 0
-		durable = durable || e.Message.QoS > 0 || e.PacketID != 0
+		durable = durable || e.Message.QoS > 0 || e.PacketID != 0 || e.Done.Origin != ""
 	}
 	for len(entries) > 0 {
 		n, err := s.appendSome(ctx, entries, durable)
@@ -201,7 +201,8 @@ func (l *Lane) dropHead(it *item, reason string) {
 	l.holes = slices.Insert(l.holes, i, span{seq, seq})
 }
 
-// markUrgent makes the batch that is being filled record the lane: it holds a message that was traded for a dropped one.
+// markUrgent makes the batch that is being filled record the lane: it holds a message that was traded for a dropped one, or that stems
+// from one of the lane's.
 func (l *Lane) markUrgent() {
 	if s := l.store; len(s.urgent) == 0 || s.urgent[len(s.urgent)-1] != l {
 		s.urgent = append(s.urgent, l)
@@ -233,6 +234,13 @@ func (s *Store) enqueue(e *Entry, lanes []*Lane, durable bool) {
 	}
 	if e.PacketID != 0 {
 		s.pend.ids = append(s.pend.ids, e.PacketID)
+	}
+	if e.Done.Origin != "" {
+		s.state(recDone, func(b []byte) []byte { return appendMark(b, e.Done.Origin, e.Done.key(), e.Done.Seq) })
+		s.pend.marks = append(s.pend.marks, e.Done)
+	}
+	if e.Source != nil && e.Source.spend(e.Spent) {
+		e.Source.markUrgent()
 	}
 	switch {
 	case it.set == nil:

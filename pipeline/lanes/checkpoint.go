@@ -27,6 +27,9 @@ func (s *Store) writeCheckpoint() {
 		for _, id := range s.flying.ids { // received as soon as the write that is under way has ended well
 			s.state(recReceive, idBody(id))
 		}
+		for _, id := range s.flying.marks {
+			s.state(recDone, func(b []byte) []byte { return appendMark(b, id.Origin, id.key(), id.Seq) })
+		}
 	}
 	s.state(recSubscriptions, st.appendSubscriptions)
 	for name, o := range st.origins {

@@ -19,7 +19,11 @@ import (
 
 // The test binary runs itself as a child for what needs a process of its own: to be killed, to hold a lock, to meet a full disk.
 func TestMain(m *testing.M) {
-	children := map[string]func(dir string) error{"load": childLoad, "hold": childHold, "full": childFull}
+	children := map[string]func(dir string) error{
+		"load": childLoad, "hold": childHold, "full": childFull,
+		"move again":       func(dir string) error { return childMove(dir, true) },
+		"move and give up": func(dir string) error { return childMove(dir, false) },
+	}
 	if role := os.Getenv("WEFT_TEST_CHILD"); role != "" {
 		if err := children[role](os.Getenv("WEFT_TEST_DIR")); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -153,4 +157,53 @@ func childFull(dir string) error {
 	}
 	fmt.Println(stored, refused, l.Stats().Depth)
 	return s.Close()
+}
+
+// childMove moves messages to another lane until the file size limit stops it, frees the limit, and ends as if it were killed: after
+// having tried again, or without. It prints how many it has moved.
+func childMove(dir string, again bool) error {
+	s, err := lanes.Open(dir, lanes.Options{FlushPeriod: time.Millisecond}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	from, to, other := s.Lane("from", lanes.Limits{}), s.Lane("to", lanes.Limits{}), s.Lane("other", lanes.Limits{})
+	msgs, err := from.Next(context.Background(), 1000, 1<<20)
+	if err != nil {
+		return err
+	}
+	limit := unix.Rlimit{Cur: 200 << 10, Max: unix.RLIM_INFINITY}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	moved := 0
+	var entries []lanes.Entry
+	for ; err == nil; moved += len(entries) {
+		entries = nil
+		for i := moved; i < moved+5; i++ {
+			m := msgs[i]
+			m.Payload = make([]byte, 4<<10)
+			entries = append(entries, lanes.Entry{Message: m, Lanes: []*lanes.Lane{to}, Source: from, Spent: m.Seq})
+		}
+		err = s.Append(context.Background(), entries)
+	}
+	moved -= len(entries)
+	limit.Cur = unix.RLIM_INFINITY
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	// Something else is written meanwhile, and with it what the lanes are like.
+	for range 3 {
+		if err := s.Append(context.Background(), []lanes.Entry{{Message: message(0, 1), Lanes: []*lanes.Lane{other}}}); err != nil {
+			return err
+		}
+	}
+	if again {
+		if err := s.Append(context.Background(), entries); err != nil {
+			return err
+		}
+		moved += len(entries)
+	}
+	fmt.Println(moved)
+	os.Exit(0)
+	return nil
 }

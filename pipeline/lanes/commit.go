@@ -153,7 +153,9 @@ func (s *Store) cutTorn() error {
 		seg.file.Close()
 		seg.file = nil
 	}
-	s.torn = nil
+	s.mu.Lock()
+	s.torn = nil // which the collector reads
+	s.mu.Unlock()
 	return nil
 }
 
@@ -175,6 +177,9 @@ func (s *Store) published(b *batch) {
 	}
 	for _, id := range b.ids {
 		s.session.received[id] = struct{}{}
+	}
+	for _, id := range b.marks {
+		s.session.setDone(id.Origin, id.key(), id.Seq)
 	}
 	if b.seg != s.pend.seg {
 		b.seg.file.Close() // it is complete, and whatever was promised of it is on the disk
@@ -288,6 +293,9 @@ func (s *Store) undo(b *batch) {
 	for _, r := range b.refused {
 		r.lane.dropped[r.reason]--
 		r.lane.markDirty()
+	}
+	for _, sp := range b.spent {
+		sp.lane.owe(sp.flight)
 	}
 	s.roomMade()
 }

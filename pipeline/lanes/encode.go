@@ -18,6 +18,8 @@ type batch struct {
 	buf     []byte
 	items   []pending
 	ids     []uint16  // packet identifiers that it records
+	marks   []ID      // how far lanes of other nodes are done, by what it records
+	spent   []spent   // messages that leave their lanes with it
 	refused []refusal // counted already
 	work    bool      // there is something to write
 	sync    bool      // somebody waits for it
@@ -36,6 +38,12 @@ type pending struct {
 type refusal struct {
 	lane   *Lane
 	reason string
+}
+
+// spent is a message that has left its lane for another one.
+type spent struct {
+	lane *Lane
+	flight
 }
 
 // newBatch begins the batch after one that ends at offset base of the segment that is written to, or in a new segment.
@@ -166,13 +174,14 @@ func (s *Store) writeDirty() {
 func (l *Lane) append(b []byte) []byte {
 	b = le.AppendUint64(b, l.id)
 	b = appendString(b, l.name)
-	b = le.AppendUint64(b, l.acked)
+	acked, holes := l.recorded()
+	b = le.AppendUint64(b, acked)
 	b = le.AppendUint64(b, l.delivered)
 	b = le.AppendUint16(b, uint16(len(l.dropped)))
 	for reason, n := range l.dropped {
 		b = le.AppendUint64(appendString(b, reason), n)
 	}
-	for _, h := range l.holes {
+	for _, h := range holes {
 		b = le.AppendUint64(le.AppendUint64(b, h.from), h.to)
 	}
 	return b

@@ -14,6 +14,8 @@ type ID struct {
 	Seq    uint64 // see [frame.Message]
 }
 
+func (id ID) key() markKey { return markKey{id.Lane, id.Epoch} }
+
 // String returns "origin/lane/epoch/seq", the numbers in hexadecimal.
 func (id ID) String() string {
 	b := make([]byte, 0, len(id.Origin)+3*17)

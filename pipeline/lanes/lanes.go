@@ -58,6 +58,13 @@ type Entry struct {
 	// PacketID is the packet identifier under which an incoming QoS 2 message came, or 0. It counts as received
 	// (see [Store.Received]) in the same transaction.
 	PacketID uint16
+	// Source is the lane that the message stems from, or nil: what Next has returned there under the number Spent leaves it in the same
+	// transaction. Of several entries that stem from one message, the last one says so.
+	Source *Lane
+	Spent  uint64
+	// Done is the identity that the message had in another node's lane, if it came from one: everything there up to it counts as
+	// done (see [Store.SetDone]) in the same transaction.
+	Done ID
 }
 
 // Stats is a lane's account of itself since the store was made. In = Delivered + Depth + the sum of Dropped, always.

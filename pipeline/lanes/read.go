@@ -146,20 +146,15 @@ func (l *Lane) nextBlock() *block {
 }
 
 func (l *Lane) inHole(seq uint64) bool {
-	if n := len(l.holes); n == 0 || seq > l.holes[n-1].to {
-		return false
-	}
-	for _, h := range l.holes {
-		if seq >= h.from && seq <= h.to {
-			return true
-		}
-	}
-	return false
+	i := sort.Search(len(l.holes), func(i int) bool { return l.holes[i].to >= seq })
+	return i < len(l.holes) && l.holes[i].from <= seq
 }
 
 // low returns the first sequence number that the lane may still need from the disk.
 func (l *Lane) low() uint64 {
 	switch {
+	case len(l.owed) > 0 && !l.removed:
+		return min(l.owed[0].seq, l.acked+1)
 	case l.removed || l.durable.unread == 0 && l.durable.flying == 0:
 		return math.MaxUint64
 	default:

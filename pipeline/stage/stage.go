@@ -34,7 +34,7 @@ type Stage interface {
 	// Process takes the next messages, in order, at the time now; there may be none when it is called because of [Output.Again]. On an
 	// error nothing of the call counts: it is repeated with the same messages until it succeeds, and they wait meanwhile. What is wrong
 	// with a single message goes to [Output.Refused] instead. The messages, and the slice they are in, belong to the stage until it
-	// returns, and what it returns belongs to the caller until the next call.
+	// returns, and what it returns belongs to the caller until the next call; the bytes of a payload are never changed any more.
 	Process(ctx context.Context, now time.Time, in []Message) (Output, error)
 }
 
@@ -59,6 +59,11 @@ type Refusal struct {
 	Reason string
 }
 
-// ErrCrashed marks an error of a stage that has come to grief over what it was given: a panic, or a program that ended in the middle of a
-// call. A message that does so alone, time and again, goes to the dead letters.
-var ErrCrashed = errors.New("stage crashed")
+// After an error that is one of these the stage has lost its state. It is made anew, and given again what it had kept back.
+var (
+	// ErrLost says that the state is lost, and not because of what the stage was given.
+	ErrLost = errors.New("stage has lost its state")
+	// ErrCrashed says that the stage has come to grief over what it was given: a panic, or a program that ended in the middle of a call. A
+	// message that does so alone, time and again, goes to the dead letters.
+	ErrCrashed = errors.New("stage crashed")
+)

@@ -151,3 +151,12 @@ func TestWhatAnotherFollowerNeverHadComesFromTheOrigin(t *testing.T) {
 	start(t, m.node(t, "alice"))
 	heard(t, frames, "alice", 3, 8)
 }
+
+// When a node starts, no origin is connected yet. Does it ask the directory who else has each feed?
+func TestFollowersAreLookedUpOnceTheOriginWasSoughtInVain(t *testing.T) {
+	bob := start(t, newMesh(t).node(t, "bob"))
+	eventually(t, "bob has entered", func() bool { return figure(bob, "mesh_directory_nodes") > 0 })
+	for _, lost := range []bool{false, true} {
+		require.Equal(t, lost, kademlia.AsksForFollowers(t.Context(), bob, "alice", lost))
+	}
+}

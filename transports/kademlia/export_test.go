@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ipfs/go-datastore/query"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -14,6 +15,7 @@ import (
 	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -25,6 +27,15 @@ func (t *Transport) Offered(peer string) bool {
 		}
 	}
 	return false
+}
+
+// Mesh and Metrics are those of the report.
+func (t *Transport) Mesh() *transports.Mesh       { return t.Report().Mesh }
+func (t *Transport) Metrics() []transports.Metric { return t.Report().Metrics }
+
+// Send sends one frame by a stream of its own.
+func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
+	return t.Stream(topic)(frame)
 }
 
 // What tests of the limits compare with.
@@ -251,3 +262,23 @@ func (f *Follower) Log() *feedlog.Log { return f.log }
 
 // PlainCause says why one address does not lead to a node.
 var PlainCause = plainCause
+
+// AsksForFollowers reports whether the node, which follows nobody, would ask the directory who follows a peer that is not connected, and
+// that was sought in vain or not.
+func AsksForFollowers(ctx context.Context, t *Transport, peer string, lost bool) bool {
+	p := newNeighbour(peer, t.byName[peer].id) // of which the network says nothing
+	if lost {
+		p.lose()
+	}
+	before := t.lookups.all()["followers"]
+	(&followed{t: t, peer: p, topic: t.feeds.own.topic}).sources(ctx) // a topic that nobody else listens to
+	return t.lookups.all()["followers"] > before
+}
+
+// PushProfile shows the own profile to a connected peer once more.
+func PushProfile(t *Transport, peer string) error {
+	t.directory.mu.Lock()
+	seq, signed := t.directory.own.seq, t.directory.signed
+	t.directory.mu.Unlock()
+	return t.directory.pushOnce(t.byName[peer], seq, signed)
+}

@@ -18,7 +18,6 @@ import (
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/weft-relay/weft/transports"
 	"github.com/weft-relay/weft/transports/kademlia/feedlog"
 )
 
@@ -169,19 +168,18 @@ func (t *Transport) openOwn() (*ownFeed, error) {
 }
 
 // publish appends the frame to the log, and tells of it.
-func (f *feeds) publish(m *message.Message) error {
+func (f *feeds) publish(c *chain, m *message.Message) error {
 	f.own.mu.Lock()
 	defer f.own.mu.Unlock()
-	chain := transports.ChainOf(m.Context())
 	err := errors.Join(m.Context().Err(), unfit(m))
-	if chain.Broken() {
+	if c.broken {
 		err = errBehind
 	}
 	if err == nil {
 		err = f.own.append(m)
 	}
 	if err != nil {
-		chain.Break()
+		c.broken = true
 		return err
 	}
 	f.t.status.bytesOut.Add(uint64(len(m.Payload)))
@@ -236,6 +234,13 @@ func (f *feeds) met(p *neighbour) {
 		if followed.peer == p || followed.peer.absent() {
 			followed.lack()
 		}
+	}
+}
+
+// lost is called when a peer was sought in vain: others may have its feed.
+func (f *feeds) lost(p *neighbour) {
+	if followed := f.byOrigin[p.id]; followed != nil {
+		followed.lack()
 	}
 }
 

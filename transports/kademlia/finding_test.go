@@ -55,6 +55,20 @@ func TestNodesFindEachOtherOverQUICAlone(t *testing.T) {
 	require.Equal(t, "direct QUIC", reached(t, bob, "alice").How)
 }
 
+// Over QUIC a stream that the far end has closed cannot be closed any more. Does a node show its profile for ever?
+func TestAProfileThatWasAnsweredOverQUICIsNotShownAgain(t *testing.T) {
+	m := &mesh{names: []string{"alice", "bob"}, dirs: map[string]string{}}
+	quic := func(c *kademlia.Config) { c.Listen = []string{"/ip4/127.0.0.1/udp/0/quic-v1"} }
+	bob := m.with(t, "bob", quic)
+	m.bootstrap = bob.Addresses()[0]
+	alice := m.with(t, "alice", quic)
+	announce(t, alice, "of alice")
+	see(t, watch(t, bob), "alice", "of alice")
+	for range 20 {
+		require.NoError(t, kademlia.PushProfile(alice, "bob"))
+	}
+}
+
 func TestANetworkKeyKeepsOutWhoDoesNotHaveIt(t *testing.T) {
 	noLeaks(t)
 	m := &mesh{names: []string{"alice", "bob", "carol", "dave"}, dirs: map[string]string{}}

@@ -14,9 +14,9 @@ import (
 // Publish sends frames to a peer, or to all that follow this node, and waits until they are taken: by the peer, who may be away for
 // long, or into the feed's log on disk.
 func (t *Transport) Publish(topic string, frames ...*message.Message) error {
-	results := make([]<-chan error, len(frames))
+	send, results := t.Stream(topic), make([]<-chan error, len(frames))
 	for i, m := range frames {
-		results[i] = t.Send(topic, m)
+		results[i] = send(m)
 	}
 	for _, result := range results {
 		if err := <-result; err != nil {
@@ -26,20 +26,30 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 	return nil
 }
 
-// Send implements transports.Pipelined.
-func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
+// chain is the frames of a stream. The mutex of what they go to guards it.
+type chain struct {
+	broken bool // one of them has failed
+}
+
+// Stream implements transports.Pipelined.
+func (t *Transport) Stream(topic string) (send func(*message.Message) <-chan error) {
+	c := new(chain)
+	return func(frame *message.Message) <-chan error { return t.send(topic, c, frame) }
+}
+
+func (t *Transport) send(topic string, c *chain, frame *message.Message) <-chan error {
 	if !t.running() {
 		return failed(errClosed)
 	}
 	name, direct := transports.DirectPeer(topic)
 	if p := t.byName[name]; direct && p != nil {
-		return p.outbox.send(frame)
+		return p.outbox.send(c, frame)
 	}
 	switch {
 	case direct:
 		return failed(transports.Permanent(fmt.Errorf("peer %q: not in the peers of this node", name)))
 	case topic == transports.Broadcast:
-		return failed(t.feeds.publish(frame))
+		return failed(t.feeds.publish(c, frame))
 	}
 	return failed(transports.Permanent(fmt.Errorf("publish topic %q: neither %q nor %q", topic, transports.Direct("PEER"), transports.Broadcast)))
 }
@@ -48,7 +58,7 @@ func (t *Transport) Send(topic string, frame *message.Message) <-chan error {
 func unfit(frame *message.Message) error {
 	switch {
 	case len(frame.Payload) > maxFrame:
-		return transports.Permanent(fmt.Errorf("frame of %d bytes, at most %d cross the mesh", len(frame.Payload), maxFrame))
+		return transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(frame.Payload), maxFrame))
 	case len(frame.UUID) == 0 || len(frame.UUID) > maxUUID: // in a feed, an entry without a name is a notice
 		return transports.Permanent(fmt.Errorf("frame with a name of %d bytes, 1 to %d are carried", len(frame.UUID), maxUUID))
 	}
@@ -93,7 +103,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 		defer close(out)
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(t.ctx, cancel)()
+		defer context.AfterFunc(t.taking, cancel)()
 		var handing sync.WaitGroup
 		for _, l := range lines {
 			handing.Go(func() { l.hand(ctx, out) })

@@ -112,7 +112,7 @@ func (t *Transport) receive(p *neighbour, c *conn) error {
 	var confirming sync.WaitGroup
 	defer confirming.Wait()
 	defer cancel()
-	confirming.Go(func() { p.origin.confirm(ctx, c, confirmed) })
+	confirming.Go(func() { p.origin.confirm(ctx, t.taking, c, confirmed) })
 	for {
 		if err := c.await(); err != nil { // between frames it may be silent
 			return err
@@ -166,8 +166,9 @@ func (o *origin) supersede(end func()) {
 }
 
 // confirm tells the sender how many of the session's frames were taken, whenever that is more than it knows, and while there are others
-// from time to time that this node lives, until ctx ends.
-func (o *origin) confirm(ctx context.Context, c *conn, told uint64) {
+// from time to time that this node lives, until ctx ends. When taking ends, it says the last of it and closes its side, which the sender
+// answers with the end of the stream once it has heard that.
+func (o *origin) confirm(ctx, taking context.Context, c *conn, told uint64) {
 	alive := time.NewTicker(heartbeat)
 	defer alive.Stop()
 	for beat := false; ; {
@@ -184,7 +185,31 @@ func (o *origin) confirm(ctx context.Context, c *conn, told uint64) {
 			beat = false
 		case <-alive.C:
 			beat = true
+		case <-taking.Done():
+			o.line.awaitIdle(ctx)
+			told, _ = o.progress()
+			c.putNumber(told)
+			if errors.Join(c.flush(), c.CloseWrite()) != nil {
+				_ = c.Reset()
+			}
+			return
 		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// partingTime is how long Close waits for senders to hear what was taken. Who does not sends it again.
+const partingTime = time.Second
+
+// awaitConfirmed waits until the streams that bring frames have ended, after taking has, and lets none begin.
+func (t *Transport) awaitConfirmed() {
+	timeout := time.NewTimer(partingTime)
+	defer timeout.Stop()
+	for _, p := range t.peers {
+		select {
+		case p.origin.turn <- struct{}{}:
+		case <-timeout.C:
 			return
 		}
 	}

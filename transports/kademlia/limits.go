@@ -42,7 +42,7 @@ func limits(known []peer.ID) rcmgr.ConcreteLimitConfig {
 	defaults := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&defaults) // identify, ping, relay, autonat, hole punching
 	peers := len(known)
-	conns, streams := mostConns+2*peers, 32*(mostConns+2*peers)
+	conns, streams := acceptedConns+2*peers, 32*(acceptedConns+2*peers)
 	own := map[protocol.ID]rcmgr.ResourceLimits{}
 	each := map[protocol.ID]rcmgr.ResourceLimits{}
 	for _, p := range []protocol.ID{protocolDirect, protocolLog, protocolProfile} {

@@ -183,6 +183,15 @@ func (l *line) hand(ctx context.Context, out chan<- *message.Message) {
 	}
 }
 
+// awaitIdle waits until the subscription has ended, or ctx.
+func (l *line) awaitIdle(ctx context.Context) {
+	select {
+	case l.turn <- struct{}{}:
+		<-l.turn
+	case <-ctx.Done():
+	}
+}
+
 // pause waits, and reports whether ctx is still alive.
 func pause(ctx context.Context, wait time.Duration) bool {
 	timer := time.NewTimer(wait)

@@ -30,9 +30,9 @@ func (t *Transport) Addresses() (all []string) {
 	return all
 }
 
-// Mesh implements transports.Meshed.
-func (t *Transport) Mesh() transports.Mesh {
-	m := transports.Mesh{Addresses: t.Addresses(), Public: t.public()}
+// mesh returns what this node sees of the mesh now.
+func (t *Transport) mesh() *transports.Mesh {
+	m := &transports.Mesh{Addresses: t.Addresses(), Public: t.public()}
 	if t.running() {
 		m.ID, m.Nodes = t.host.ID().String(), len(t.host.Network().Peers())
 	}
@@ -89,7 +89,7 @@ func way(c network.Conn) string {
 	}
 }
 
-// Ping implements transports.Meshed.
+// Ping implements transports.Pinger.
 func (t *Transport) Ping(ctx context.Context, name string) (time.Duration, error) {
 	p := t.byName[name]
 	switch {
@@ -122,8 +122,8 @@ func orUnknown(err error) error {
 	return err
 }
 
-// Metrics implements transports.Metered.
-func (t *Transport) Metrics() []transports.Metric {
+// metrics returns the figures that no other transport has.
+func (t *Transport) metrics() []transports.Metric {
 	if !t.running() {
 		return nil
 	}

@@ -37,6 +37,7 @@ type neighbour struct {
 
 	mu        sync.Mutex
 	connected bool
+	lost      bool      // the directory was asked in vain where it is, since it was connected last
 	since     time.Time // of connected, or of not
 	changed   chan struct{}
 	trouble   error // why there is no connection, or no stream
@@ -73,10 +74,24 @@ func (p *neighbour) setConnected(connected bool) bool {
 	if p.connected == connected {
 		return false
 	}
-	p.connected, p.since, p.trouble = connected, time.Now(), nil
+	p.connected, p.lost, p.since, p.trouble = connected, false, time.Now(), nil
 	close(p.changed)
 	p.changed = make(chan struct{})
 	return true
+}
+
+// lose notes that the neighbour is not where this node or the directory thinks it is.
+func (p *neighbour) lose() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lost = !p.connected
+}
+
+// isLost reports whether the neighbour is away, and not only not connected yet.
+func (p *neighbour) isLost() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lost
 }
 
 func (p *neighbour) state() (connected bool, changed <-chan struct{}) {
@@ -165,6 +180,9 @@ func (t *Transport) keep(p *neighbour) {
 			seek = time.Now().Add(seekWait.wait())
 			if sought == nil {
 				err = nil
+			} else if t.dht.RoutingTable().Size() > 0 {
+				p.lose()
+				t.feeds.lost(p)
 			}
 		}
 		if err != nil && sought != nil {

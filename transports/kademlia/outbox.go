@@ -9,15 +9,13 @@ import (
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-
-	"github.com/weft-relay/weft/transports"
 )
 
 // sending is a frame on its way to a peer, until that has taken it.
 type sending struct {
 	uuid    string
 	payload []byte
-	chain   *transports.Chain
+	chain   *chain
 	result  chan error
 	settled bool        // the result is given: nobody waits for it any more
 	detach  func() bool // stops waiting for the end of the message's context
@@ -31,7 +29,7 @@ func (s *sending) settle(err error) {
 	s.settled = true
 	s.detach()
 	if err != nil {
-		s.chain.Break()
+		s.chain.broken = true
 	}
 	s.result <- err
 }
@@ -61,27 +59,27 @@ func (o *outbox) change() {
 }
 
 // send queues a frame, waiting for room in the window. The channel gives what becomes of it.
-func (o *outbox) send(m *message.Message) <-chan error {
+func (o *outbox) send(c *chain, m *message.Message) <-chan error {
 	ctx := m.Context()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	chain, unfit := transports.ChainOf(ctx), unfit(m)
+	unfit := unfit(m)
 	fail := func(err error) <-chan error {
-		chain.Break()
+		c.broken = true
 		return failed(err)
 	}
 	for failures := o.failures; ; {
 		switch err := ctx.Err(); {
 		case o.closed != nil:
 			return fail(o.closed)
-		case o.failures != failures || chain.Broken():
+		case o.failures != failures || c.broken:
 			return fail(errBehind)
 		case err != nil:
 			return fail(err)
 		case unfit != nil:
 			return fail(unfit)
 		case len(o.queue) == 0 || len(o.queue) < windowFrames && o.bytes+len(m.Payload) <= windowBytes:
-			s := &sending{uuid: m.UUID, payload: m.Payload, chain: chain, result: make(chan error, 1)}
+			s := &sending{uuid: m.UUID, payload: m.Payload, chain: c, result: make(chan error, 1)}
 			o.queue = append(o.queue, s)
 			o.bytes += len(s.payload)
 			s.detach = context.AfterFunc(ctx, func() { o.giveUp(s, ctx.Err()) })

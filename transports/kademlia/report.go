@@ -46,7 +46,7 @@ func (t *Transport) Report() transports.Report {
 	state, absent := t.state()
 	r := transports.Report{
 		State: state, Reconnects: t.status.reconnects.Load(), BytesIn: t.status.bytesIn.Load(), BytesOut: t.status.bytesOut.Load(),
-		Since: t.status.enter(state),
+		Since: t.status.enter(state), Mesh: t.mesh(), Metrics: t.metrics(),
 	}
 	if len(absent) > 0 {
 		r.Detail = t.whyAbsent(absent)

@@ -106,6 +106,33 @@ func TestASenderThatWasRestartedGoesOnBehindWhatTheRecipientHasInHand(t *testing
 	}
 }
 
+// Bob stops as soon as he has taken what there is. It is not to come again, so alice is to hear of it before he is gone.
+func TestWhatWasTakenBeforeCloseIsConfirmed(t *testing.T) {
+	for _, listen := range []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"} {
+		t.Run(listen, func(t *testing.T) {
+			m := newMesh(t)
+			node := func(name string) *kademlia.Transport {
+				c := m.config(t, name)
+				c.Listen = []string{listen}
+				return start(t, build(t, c))
+			}
+			alice := node("alice")
+			for range 3 {
+				bob := node("bob")
+				in := subscribe(t, bob, transports.Inbox)
+				sent := send(t.Context(), alice, 1, 2, 3)
+				for range sent {
+					receive(t, in).Ack()
+				}
+				require.NoError(t, bob.Close())
+				for _, s := range sent {
+					require.NoError(t, result(t, s))
+				}
+			}
+		})
+	}
+}
+
 // port returns the address that a node listens on, to listen there again.
 func port(node *kademlia.Transport) string {
 	addr, _, _ := strings.Cut(node.Addresses()[0], "/p2p/")

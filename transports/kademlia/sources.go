@@ -20,7 +20,7 @@ func (f *followed) sources(ctx context.Context) []peer.ID {
 	}
 	others := f.topic.ListPeers()
 	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	if len(others) == 0 && f.peer.absent() {
+	if len(others) == 0 && f.peer.isLost() { // at a start origins are not connected yet, and most of them are a moment later
 		others = f.followers(ctx)
 	}
 	for _, id := range others {

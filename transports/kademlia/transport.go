@@ -46,6 +46,8 @@ type Transport struct {
 	started bool
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
+	taking  context.Context // ends before ctx: with what subscribers take
+	part    context.CancelFunc
 	work    sync.WaitGroup
 
 	key       crypto.PrivKey
@@ -67,6 +69,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 		byName: map[string]*neighbour{}, byID: map[peer.ID]*neighbour{}, refused: map[peer.ID]bool{},
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.taking, t.part = context.WithCancel(t.ctx)
 	err := c.Validate()
 	for _, p := range c.Peers {
 		id, keyErr := PeerID(p.Key)
@@ -107,7 +110,7 @@ func New(c Config, log *slog.Logger) (*Transport, error) {
 // Start listens and begins looking for the peers. It fails where none of the addresses can be listened on.
 func (t *Transport) Start(context.Context) error {
 	t.mu.Lock()
-	if t.started || t.ctx.Err() != nil {
+	if t.started || t.taking.Err() != nil {
 		t.mu.Unlock()
 		return errors.New("transport was started before")
 	}
@@ -280,8 +283,10 @@ func (t *Transport) Close() error {
 		return nil
 	}
 	t.started = false
-	t.cancel()
+	t.part()
 	t.mu.Unlock()
+	t.awaitConfirmed()
+	t.cancel()
 	err := t.shut()
 	t.work.Wait()
 	return errors.Join(err, t.feeds.close())

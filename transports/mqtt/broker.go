@@ -171,7 +171,7 @@ func (b *Broker) Close() error {
 	return nil
 }
 
-// Report implements [transports.Reporter]. The broker is stalled while its disk takes nothing. Dropped says what it did not
+// Report implements [transports.Transport]. The broker is stalled while its disk takes nothing. Dropped says what it did not
 // pass on since New: "slow_client", at QoS 0 to clients that do not read; "session_full", at QoS 1 and 2 beyond 60,000 messages or
 // session_bytes for one session; "not_authorized", from users without the right to publish it.
 func (b *Broker) Report() transports.Report {

@@ -1,6 +1,22 @@
 package mqtt
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
+
+// Refusal is the error of a Publish whose broker has taken all messages but these, and will never take these.
+type Refusal struct {
+	UUIDs  []string
+	Reason string
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("%d messages refused: %s", len(r.UUIDs), r.Reason)
+}
+
+// Refused returns which messages, and why.
+func (r *Refusal) Refused() (uuids []string, reason string) { return r.UUIDs, r.Reason }
 
 // call is one Publish: done is closed when the broker has completed all of its messages.
 type call struct {

@@ -42,7 +42,7 @@ func (c Counters) byReason() map[string]uint64 {
 	return all
 }
 
-// Report implements [transports.Reporter]. Its Dropped has the names of the JSON of [Counters]; what is refused and an orphan is
+// Report implements [transports.Transport]. Its Dropped has the names of the JSON of [Counters]; what is refused and an orphan is
 // among the orphans alone.
 func (s *Session) Report() transports.Report {
 	dropped := s.Counters().byReason()

@@ -23,7 +23,7 @@ var (
 )
 
 // Session is one client of a broker: a Watermill publisher and subscriber on one connection. It implements
-// [transports.Transport] and [transports.Reporter].
+// [transports.Transport].
 type Session struct {
 	cfg      Config
 	clientID string
@@ -135,7 +135,7 @@ func (s *Session) StopWaiting() { s.out.stopWaiting() }
 // message bounds the call; if it ends, what was written stays in flight and is completed later.
 //
 // An error marked by [transports.Permanent] (a topic that is no topic name, a packet too large) stops the call before the
-// message it is about; the messages before it are published. A [transports.Refused] is otherwise: it names the messages
+// message it is about; the messages before it are published. A [Refusal] is otherwise: it names the messages
 // that the broker hung up on again and again, or is known to hang up on, and all others are published.
 func (s *Session) Publish(topic string, msgs ...*message.Message) error {
 	if len(msgs) == 0 {
@@ -151,7 +151,7 @@ func (s *Session) Publish(topic string, msgs ...*message.Message) error {
 	case waitErr != nil:
 		return fmt.Errorf("publish: %w", waitErr)
 	case len(answers.refused) > 0:
-		return transports.Permanent(&transports.Refused{UUIDs: answers.refused, Reason: "the broker hangs up whenever it gets the message"})
+		return transports.Permanent(&Refusal{UUIDs: answers.refused, Reason: "the broker hangs up whenever it gets the message"})
 	}
 	return nil
 }
@@ -276,7 +276,6 @@ func (s *Session) change() {
 
 var (
 	_ transports.Transport         = (*Session)(nil)
-	_ transports.Reporter          = (*Session)(nil)
 	_ message.Publisher            = (*Session)(nil)
 	_ message.Subscriber           = (*Session)(nil)
 	_ message.SubscribeInitializer = (*Session)(nil)

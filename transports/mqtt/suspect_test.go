@@ -39,7 +39,7 @@ func TestMessageThatTheBrokerHangsUpOnIsGivenUpAlone(t *testing.T) {
 			batch[50].UUID = "poison"
 			want = append(want[:50], want[51:]...)
 			err = sender.Publish("", batch...)
-			var refused *transports.Refused
+			var refused *mqtt.Refusal
 			require.ErrorAs(t, err, &refused)
 			require.True(t, transports.IsPermanent(err))
 			require.Equal(t, []string{"poison"}, refused.UUIDs)
@@ -73,7 +73,7 @@ func TestBrokerIsTriedWithOneMessageOfAKindAlone(t *testing.T) {
 				}
 				deepest := "good" + strings.Repeat("/x", 150)
 				batch = append(batch, raw(deepest, fmt.Sprint(round), 1))
-				var refused *transports.Refused
+				var refused *mqtt.Refusal
 				require.ErrorAs(t, sender.Publish("", batch...), &refused)
 				require.ElementsMatch(t, bad, refused.UUIDs)
 				eventually(t, 10*time.Second, "what is behind them arrives", func() bool { return slices.Contains(got.payloads(), fmt.Sprint(round)) })

@@ -30,7 +30,7 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 	defer t.running.Done()
 	for _, frame := range frames {
 		if limit := t.MaxPayload(); limit > 0 && len(frame.Payload) > limit {
-			return transports.Permanent(fmt.Errorf("publish to %s: frame of %d bytes, the server takes %d; %s", dest, len(frame.Payload), limit, t.RaisePayload()))
+			return transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d; %s", len(frame.Payload), limit, t.raisePayload()))
 		}
 		msg := natsgo.NewMsg(subject)
 		msg.Header.Set(jetstream.MsgIDHeader, t.names.messageID(dest, frame.UUID))

@@ -126,8 +126,8 @@ func (t *Transport) Report() transports.Report { return t.status.report() }
 // MaxPayload returns the largest frame in bytes that the server and the streams take, or 0 before the first connection.
 func (t *Transport) MaxPayload() int { return int(t.maxPayload.Load()) }
 
-// RaisePayload says what raises MaxPayload.
-func (t *Transport) RaisePayload() string {
+// raisePayload says what raises MaxPayload.
+func (t *Transport) raisePayload() string {
 	if t.server != nil {
 		return "a NATS server inside a node takes no more; for larger messages use one of your own with a larger max_payload"
 	}

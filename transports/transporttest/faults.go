@@ -12,12 +12,10 @@ func startsWithoutNetwork(t *testing.T, b *bench) {
 	b.network.Stop(t)
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
-	if from, ok := alice.Transport.(transports.Reporter); ok {
-		eventually(t, "the report says why there is no connection", func() bool {
-			r := from.Report()
-			return r.State == transports.Connecting && r.Detail != ""
-		})
-	}
+	eventually(t, "the report says why there is no connection", func() bool {
+		r := alice.Report()
+		return r.State == transports.Connecting && r.Detail != ""
+	})
 	b.network.Start(t)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
 	expect(t, inbox, "alice", 1, 1)

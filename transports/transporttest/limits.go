@@ -110,22 +110,18 @@ func contextEndsSubscription(t *testing.T, b *bench) {
 
 func reportFollowsConnection(t *testing.T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
-	from, ok := alice.Transport.(transports.Reporter)
-	if !ok {
-		return // keeps no account
-	}
-	eventually(t, "alice is up", func() bool { return from.Report().State == transports.Up })
+	eventually(t, "alice is up", func() bool { return alice.Report().State == transports.Up })
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
 	expect(t, inbox, "alice", 1, 1)
-	eventually(t, "BytesOut is that of one frame", func() bool { return from.Report().BytesOut == uint64(len(frame("alice", 1).Payload)) })
-	if in := bob.Transport.(transports.Reporter).Report().BytesIn; in != uint64(len(frame("alice", 1).Payload)) {
+	eventually(t, "BytesOut is that of one frame", func() bool { return alice.Report().BytesOut == uint64(len(frame("alice", 1).Payload)) })
+	if in := bob.Report().BytesIn; in != uint64(len(frame("alice", 1).Payload)) {
 		t.Errorf("BytesIn is %d after one frame", in)
 	}
 	if err := alice.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if r := from.Report(); r.State != transports.Down || r.Since.IsZero() {
+	if r := alice.Report(); r.State != transports.Down || r.Since.IsZero() {
 		t.Errorf("report of a closed transport: %+v", r)
 	}
 }

@@ -16,11 +16,16 @@ func (n *node) pipelined() transports.Pipelined {
 	return p
 }
 
-// send sends frames of one chain to bob, none waiting for the one before it.
-func (n *node) send(ctx context.Context, chain *transports.Chain, frames ...*message.Message) (results []<-chan error) {
+// stream is the way of some frames to bob.
+type stream func(*message.Message) <-chan error
+
+func (n *node) stream() stream { return n.pipelined().Stream(transports.Direct("bob")) }
+
+// send sends frames, none waiting for the one before it.
+func (s stream) send(ctx context.Context, frames ...*message.Message) (results []<-chan error) {
 	for _, m := range frames {
-		m.SetContext(transports.WithChain(ctx, chain))
-		results = append(results, n.pipelined().Send(transports.Direct("bob"), m))
+		m.SetContext(ctx)
+		results = append(results, s(m))
 	}
 	return results
 }
@@ -68,7 +73,7 @@ func (n *node) flow(t *testing.T, from, to int) {
 	t.Helper()
 	for from <= to && t.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		from += confirmed(t, n.send(ctx, new(transports.Chain), n.frames(from, to)...))
+		from += confirmed(t, n.stream().send(ctx, n.frames(from, to)...))
 		cancel()
 	}
 }
@@ -91,7 +96,7 @@ func framesSentWithoutWaitingArriveInOrder(t *testing.T, b *bench) {
 	wait := meanwhile(t, func() {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		if n := confirmed(t, alice.send(ctx, new(transports.Chain), alice.frames(1, count)...)); n != count {
+		if n := confirmed(t, alice.stream().send(ctx, alice.frames(1, count)...)); n != count {
 			t.Errorf("%d frames are confirmed, want %d", n, count)
 		}
 	})
@@ -126,14 +131,14 @@ func failedSendSkipsNoFrame(t *testing.T, b *bench) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	third, give := context.WithCancel(ctx)
-	chain := new(transports.Chain)
-	results := alice.send(ctx, chain, alice.frames(1, 2)...)
-	results = append(results, alice.send(third, chain, frame("alice", 3))...)
-	results = append(results, alice.send(ctx, chain, alice.frames(4, 5)...)...)
+	bobs := alice.stream()
+	results := bobs.send(ctx, alice.frames(1, 2)...)
+	results = append(results, bobs.send(third, frame("alice", 3))...)
+	results = append(results, bobs.send(ctx, alice.frames(4, 5)...)...)
 	first := receive(t, inbox) // and held: where no store has taken them over, all wait
 	give()
-	results = append(results, alice.send(third, chain, frame("alice", 6))...)
-	results = append(results, alice.send(ctx, chain, frame("alice", 7))...)
+	results = append(results, bobs.send(third, frame("alice", 6))...)
+	results = append(results, bobs.send(ctx, frame("alice", 7))...)
 	for i, r := range results[5:] {
 		if err := result(t, r); err == nil || transports.IsPermanent(err) {
 			t.Errorf("frame %d: %v; want an error that a retry cures", i+6, err)
@@ -160,7 +165,7 @@ func tooLargeSkipsNoFrame(t *testing.T, b *bench) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tooLarge := message.NewMessage("22222222-2222-2222-2222-222222222222", make([]byte, limited.MaxPayload()+1))
-	results := alice.send(ctx, new(transports.Chain), frame("alice", 1), frame("alice", 2), tooLarge, frame("alice", 3))
+	results := alice.stream().send(ctx, frame("alice", 1), frame("alice", 2), tooLarge, frame("alice", 3))
 	if err := result(t, results[2]); !transports.IsPermanent(err) {
 		t.Errorf("a frame of MaxPayload+1 bytes: %v; want a permanent error", err)
 	}
@@ -186,18 +191,18 @@ func sendHonoursContext(t *testing.T, b *bench) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := result(t, alice.send(ended, new(transports.Chain), frame("alice", 1))[0]); !isContextError(err) || transports.IsPermanent(err) {
+	if err := result(t, alice.stream().send(ended, frame("alice", 1))[0]); !isContextError(err) || transports.IsPermanent(err) {
 		t.Errorf("sent with an ended context: %v", err)
 	}
 	all, giveUp := context.WithCancel(t.Context())
 	defer giveUp()
-	chain := new(transports.Chain)
+	bobs := alice.stream()
 	var results []<-chan error
 	for i := 1; i <= count; i++ {
 		ctx, cancel := context.WithCancel(all)
 		defer cancel()
 		sent := make(chan []<-chan error, 1)
-		go func() { sent <- alice.send(ctx, chain, frame("alice", i)) }()
+		go func() { sent <- bobs.send(ctx, frame("alice", i)) }()
 		select {
 		case r := <-sent:
 			results = append(results, r...)

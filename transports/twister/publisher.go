@@ -36,7 +36,7 @@ func (t *Transport) Publish(topic string, frames ...*message.Message) error {
 	}
 	for _, frame := range frames {
 		if len(frame.Payload) > MaxPayload {
-			return transports.Permanent(fmt.Errorf("publish to %q: frame of %d bytes; direct messages carry %d", user, len(frame.Payload), MaxPayload))
+			return transports.Permanent(fmt.Errorf("frame of %d bytes, the transport takes %d", len(frame.Payload), MaxPayload))
 		}
 	}
 	waits := make([]func() error, 0, len(frames))

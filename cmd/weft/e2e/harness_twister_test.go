@@ -244,7 +244,7 @@ func (n *twisterNet) start(sites ...*site) {
 	}
 	for _, s := range sites {
 		s.node.await(3*time.Minute, func(status pipeline.Status) error { // a real daemon may have to get back what it had
-			return state("twister at "+s.name, status.Transports["bird"].Report, transports.Up)
+			return state("twister at "+s.name, status.Transports["bird"], transports.Up)
 		})
 	}
 	for _, s := range sites {

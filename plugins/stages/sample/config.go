@@ -1,0 +1,51 @@
+package sample
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Config says how often a topic may pass.
+type Config struct {
+	// Every is the interval in which at most one message of a topic passes, such as 10s. There is no default.
+	Every time.Duration `yaml:"every"`
+	// Topics is how many topics are sampled at once. Beyond, the interval of the one that has waited for the longest ends early: more
+	// passes, nothing is lost. Default 100000.
+	Topics int `yaml:"topics"`
+	// Bytes of payloads that are kept back at most; beyond, intervals end early too. Default 64 MiB.
+	Bytes int64 `yaml:"bytes" weft:"size"`
+}
+
+// SetDefaults fills in what was left out.
+func (c *Config) SetDefaults() {
+	if c.Topics == 0 {
+		c.Topics = 100_000
+	}
+	if c.Bytes == 0 {
+		c.Bytes = 64 << 20
+	}
+}
+
+// Validate reports everything that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	switch {
+	case c.Every == 0:
+		errs = append(errs, errors.New("every: no interval; give one such as 10s"))
+	case c.Every < minEvery || c.Every > maxEvery:
+		errs = append(errs, fmt.Errorf("every: %v is not in 10ms to 744h", c.Every))
+	}
+	if c.Topics < 1 || c.Topics > 100_000_000 {
+		errs = append(errs, fmt.Errorf("topics: %d is not in 1 to 100000000", c.Topics))
+	}
+	if c.Bytes < 1 {
+		errs = append(errs, fmt.Errorf("bytes: %d is less than 1", c.Bytes))
+	}
+	return errors.Join(errs...)
+}
+
+const (
+	minEvery = 10 * time.Millisecond
+	maxEvery = 744 * time.Hour // 31 days
+)
