@@ -129,6 +129,7 @@ func TestRubbishCountsForNothing(t *testing.T) {
 	} {
 		_, err := process(t, odd, messages(payload, "two"))
 		require.ErrorIs(t, err, remote.ErrContract, payload)
+		require.ErrorIs(t, err, stage.ErrLost, payload)
 		require.Contains(t, err.Error(), `plugin "lora": stage "odd": plugin broke the contract: `)
 		require.Contains(t, err.Error(), want)
 		out, err := process(t, odd, messages("fine"))

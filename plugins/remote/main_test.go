@@ -257,7 +257,7 @@ func process(t testing.TB, s stage.Stage, in []stage.Message) (out stage.Output,
 	t.Helper()
 	require.Eventually(t, func() bool {
 		out, err = s.Process(t.Context(), time.Now(), in)
-		return !errors.Is(err, remote.ErrUnavailable) || errors.Is(err, stage.ErrCrashed)
+		return !(errors.Is(err, remote.ErrUnavailable) || errors.Is(err, stage.ErrLost)) || errors.Is(err, remote.ErrContract) || errors.Is(err, stage.ErrCrashed)
 	}, patience, 10*time.Millisecond, "last error: %v", &err)
 	return out, err
 }

@@ -34,7 +34,7 @@ type Program struct {
 	config  Config
 	log     *slog.Logger
 	journal *journal
-	gate    sync.RWMutex // a stage that may have brought the program down has it to itself
+	gate    sync.RWMutex // held for reading by calls of stages, for writing by one that has the program to itself
 
 	cancel  context.CancelFunc // nil before Start
 	stopped chan struct{}      // closed when the supervision has ended
@@ -47,6 +47,7 @@ type Program struct {
 	restarts uint64
 	trouble  error // why it ended last
 	next     time.Time
+	trusted  time.Time // when calls go together again
 }
 
 // New returns a plugin that is not started. It does no I/O.

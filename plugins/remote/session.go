@@ -189,6 +189,13 @@ func (s *session) enter() bool {
 	return !s.ended
 }
 
+// over says whether the process has ended.
+func (s *session) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
 func (s *session) leave() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -14,8 +13,7 @@ import (
 	pluginv1 "github.com/weft-relay/weft/plugins/proto/weft/plugin/v1"
 )
 
-// Stage is a stage that a plugin has. It is opened with the first messages, and anew after each start of the program: the messages that
-// the program had kept back are given to it again then.
+// Stage is a stage that a plugin has. It is opened with the first messages.
 type Stage struct {
 	program  *Program
 	typ      string
@@ -24,23 +22,21 @@ type Stage struct {
 
 	session *session // that it is opened in; nil when it is not
 	handle  uint64
-	suspect bool // it may be what brought the program down: next time it has it to itself
-
-	kept  []stage.Message // kept back, by ID
-	again bool            // what is kept has not been given to this session yet
-	batch batch
+	kept    keeping
+	batch   batch
 }
 
 var _ stage.Stage = (*Stage)(nil)
 
-// Stage returns a stage of that type, with its options as a JSON object, for the lane that instance names. It does no I/O: whether the program
-// has the type shows at the first messages.
+// Stage returns a stage of that type, with its options as a JSON object, for the lane or the key that instance names. It does no I/O:
+// whether the program has the type shows at the first messages.
 func (p *Program) Stage(typ string, options []byte, instance string) *Stage {
 	return &Stage{program: p, typ: typ, options: orEmpty(options), instance: instance}
 }
 
-// Process gives the messages to the plugin. An error names it, and is [ErrUnavailable] while the program does not run, [stage.ErrCrashed] when
-// it ended over these messages alone, and [ErrContract] when its answer counts for nothing.
+// Process gives the messages to the plugin. An error names it, and is [ErrUnavailable] while the program does not run, and [ErrContract] when
+// its answer counts for nothing. It is [stage.ErrCrashed] when the program ended over these messages, or the stage did, and [stage.ErrLost]
+// when the state is lost otherwise: the program was started anew, or a call was given up.
 func (s *Stage) Process(ctx context.Context, now time.Time, in []stage.Message) (stage.Output, error) {
 	out, err := s.process(ctx, now, in)
 	if err != nil {
@@ -52,19 +48,15 @@ func (s *Stage) Process(ctx context.Context, now time.Time, in []stage.Message) 
 func (s *Stage) process(ctx context.Context, now time.Time, in []stage.Message) (stage.Output, error) {
 	running, err := s.program.current(ctx)
 	if err != nil {
+		return stage.Output{}, s.lose(err)
+	}
+	defer s.program.share()()
+	if err := s.open(ctx, running); err != nil {
 		return stage.Output{}, err
 	}
-	defer s.program.share(s.suspect)()
-	if err := s.open(ctx, running); err != nil {
-		return stage.Output{}, s.judge(err)
-	}
-	given := in
-	if s.again {
-		given = slices.Concat(s.kept, in)
-	}
-	request, size := s.batch.request(s.handle, now, given)
-	var answer *pluginv1.ProcessResponse
+	request, size := s.batch.request(s.handle, now, in)
 	limit := maxAnswer + 2*size
+	var answer *pluginv1.ProcessResponse
 	err = running.call(ctx, func(ctx context.Context) (err error) {
 		answer, err = pluginv1.NewStageServiceClient(running.conn).Process(ctx, request, grpc.MaxCallRecvMsgSize(limit))
 		return err
@@ -72,18 +64,21 @@ func (s *Stage) process(ctx context.Context, now time.Time, in []stage.Message) 
 	if err != nil {
 		return stage.Output{}, s.judge(err)
 	}
-	taken := accountant{kept: s.kept, in: in, again: s.again, limit: limit}
-	out, err := taken.account(answer)
+	out, err := s.kept.account(answer, in, limit)
 	if err != nil {
 		return stage.Output{}, s.judge(err)
 	}
-	s.kept = taken.remaining()
-	s.suspect, s.again = false, false
 	return out, nil
 }
 
-// share takes the program for a call, alone or together with others, until the function that it returns is called.
-func (p *Program) share(alone bool) func() {
+// probation is how long after a crash a program has its calls one after the other, so that it shows which one brings it down.
+const probation = 2 * time.Minute
+
+// share takes the program for a call until the function that it returns is called: together with others, except soon after a crash.
+func (p *Program) share() func() {
+	p.mu.Lock()
+	alone := time.Now().Before(p.trusted)
+	p.mu.Unlock()
 	if alone {
 		p.gate.Lock()
 		return p.gate.Unlock
@@ -92,12 +87,20 @@ func (p *Program) share(alone bool) func() {
 	return p.gate.RUnlock
 }
 
+func (p *Program) distrust() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trusted = time.Now().Add(probation)
+}
+
 // open opens the stage, unless it is.
 func (s *Stage) open(ctx context.Context, running *session) error {
-	if s.session == running {
+	switch {
+	case s.session == running:
 		return nil
+	case s.session != nil:
+		return s.lose(fmt.Errorf("%w: it was started anew", ErrUnavailable))
 	}
-	s.session = nil
 	if _, err := running.description.Type(KindStage, s.typ); err != nil {
 		return err
 	}
@@ -110,41 +113,48 @@ func (s *Stage) open(ctx context.Context, running *session) error {
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
-	s.session, s.handle, s.again = running, answer.Handle, len(s.kept) > 0
+	s.session, s.handle = running, answer.Handle
 	return nil
 }
 
-// judge says what an error of a call means: whether the state of the stage is lost, and who has brought the program down.
+// judge says what an error of a call means: whether the state of the stage is lost, and whether what it was given is to blame.
 func (s *Stage) judge(err error) error {
+	crashed, alone := s.session.toBlame(err)
+	if crashed {
+		s.program.distrust()
+	}
+	fault, answered := errors.AsType[*Fault](err)
+	switch {
+	case crashed && alone, answered && fault.Code == codes.Aborted:
+		s.session, s.kept = nil, nil
+		return fmt.Errorf("%w: %w", stage.ErrCrashed, err)
+	case answered && fault.Code != codes.NotFound:
+		return err
+	}
+	// The answer does not count, or may come yet: the stage has gone on without the node.
+	return s.lose(err)
+}
+
+// lose gives up the state of the stage, where it has any.
+func (s *Stage) lose(err error) error {
 	if s.session == nil {
 		return err
 	}
-	crashed, alone := s.session.toBlame(err)
-	var fault *Fault
-	switch {
-	case crashed:
-		s.session, s.suspect = nil, true
-		if alone {
-			return fmt.Errorf("%w: %w", stage.ErrCrashed, err)
-		}
-	case errors.Is(err, ErrUnavailable):
-		s.session = nil
-	case !errors.As(err, &fault): // the answer has come or may have, and does not count: the stage has gone on without us
-		s.close()
-	case fault.Code == codes.Aborted:
-		s.session = nil
-		return fmt.Errorf("%w: %w", stage.ErrCrashed, err)
-	case fault.Code == codes.NotFound:
-		s.session = nil
-	}
-	return err
+	s.close()
+	s.kept = nil
+	return &loss{err}
 }
+
+// loss is [stage.ErrLost] for that reason.
+type loss struct{ error }
+
+func (l *loss) Unwrap() []error { return []error{stage.ErrLost, l.error} }
 
 // close ends the stage in the plugin.
 func (s *Stage) close() {
 	running := s.session
 	s.session = nil
-	if running == nil {
+	if running == nil || running.over() {
 		return
 	}
 	_ = running.call(context.Background(), func(ctx context.Context) error {

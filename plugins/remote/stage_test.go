@@ -3,6 +3,7 @@ package remote_test
 import (
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,23 +64,50 @@ func TestOneProgramServesManyStagesAtATime(t *testing.T) {
 	all.Wait()
 }
 
-func TestKeptMessagesAreGivenAgainToANewStage(t *testing.T) {
+func TestKeptMessagesGoOnOrAreLost(t *testing.T) {
 	program := start(t, config("plugin"))
 	keep := program.Stage("keep", nil, "doors")
 	out, err := process(t, keep, messages("one", "two"))
 	require.NoError(t, err)
 	require.Equal(t, []uint64{1, 2}, out.Kept)
 	require.False(t, out.Again.IsZero())
+	out, err = process(t, keep, []stage.Message{message(3, "a/b", "go")})
+	require.NoError(t, err)
+	require.Equal(t, stage.Output{Messages: messages("one", "two")}, out)
 
+	out, err = process(t, keep, messages("one", "two"))
+	require.NoError(t, err)
+	require.Equal(t, []uint64{1, 2}, out.Kept)
 	_, err = process(t, keep, []stage.Message{message(3, "a/b", "die")})
 	require.ErrorIs(t, err, stage.ErrCrashed)
-	out, err = process(t, keep, []stage.Message{message(3, "a/b", "three")})
-	require.NoError(t, err)
-	require.Equal(t, []uint64{3}, out.Kept, "what was kept before is kept")
 	out, err = process(t, keep, []stage.Message{message(4, "a/b", "go")})
 	require.NoError(t, err)
-	require.Equal(t, stage.Output{Messages: messages("one", "two", "three")}, out)
-	require.EqualValues(t, 1, program.Status().Restarts)
+	require.Empty(t, out.Messages, "the new stage has not been given what was kept")
+}
+
+func TestStageIsLostWithAProgramThatEndsBetweenCalls(t *testing.T) {
+	program := start(t, config("plugin"))
+	empty := program.Stage("empty", nil, "doors")
+	_, err := process(t, empty, messages("one"))
+	require.NoError(t, err)
+	require.NoError(t, syscall.Kill(program.Status().PID, syscall.SIGKILL))
+	require.Eventually(t, func() bool { return program.Status().Restarts == 1 }, patience, 10*time.Millisecond)
+	_, err = empty.Process(t.Context(), time.Now(), messages("one"))
+	require.ErrorIs(t, err, stage.ErrLost)
+	require.NotErrorIs(t, err, stage.ErrCrashed)
+	_, err = process(t, empty, messages("one"))
+	require.NoError(t, err)
+}
+
+func TestMessagesOfOneIDComeBackAsTheyAre(t *testing.T) {
+	program := start(t, config("plugin"))
+	in := []stage.Message{message(5, "a", "half"), message(5, "b", "half"), message(3, "c", "late"), message(6, "a", "new")}
+	out, err := process(t, program.Stage("empty", nil, "doors"), in)
+	require.NoError(t, err)
+	require.Equal(t, in, out.Messages)
+	out, err = process(t, program.Stage("keep", nil, "doors"), in)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{3, 5, 6}, out.Kept)
 }
 
 func TestOptionsThatThePluginRefusesAreAnError(t *testing.T) {

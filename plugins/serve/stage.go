@@ -96,15 +96,16 @@ func answer(given []*pluginv1.Message, out stage.Output) *pluginv1.ProcessRespon
 	results := make([]pluginv1.Result, len(out.Messages))
 	response.Messages = make([]*pluginv1.Result, len(out.Messages))
 	next := 0
+	unique := growing(given)
 	for i := range out.Messages {
 		m, r := &out.Messages[i], &results[i]
 		response.Messages[i], r.Id = r, m.ID
-		for next < len(given) && given[next].Id < m.ID {
+		for unique && next < len(given) && given[next].Id < m.ID {
 			next++
 		}
-		if next < len(given) && given[next].Id == m.ID {
+		if unique && next < len(given) && given[next].Id == m.ID {
 			change(r, given[next], m)
-		} else { // kept back by an earlier call, or out of order
+		} else { // kept back by an earlier call, out of order, or one of several with its ID
 			describe(r, m)
 		}
 	}
@@ -115,6 +116,16 @@ func answer(given []*pluginv1.Message, out stage.Output) *pluginv1.ProcessRespon
 		response.AgainUnixNano = out.Again.UnixNano()
 	}
 	return response
+}
+
+// growing says whether the IDs only grow, as they do unless an earlier stage has split or kept back messages.
+func growing(given []*pluginv1.Message) bool {
+	for i := 1; i < len(given); i++ {
+		if given[i-1].Id >= given[i].Id {
+			return false
+		}
+	}
+	return true
 }
 
 // change puts into the result what is not as it was.

@@ -132,7 +132,8 @@ func (x *StageServiceOpenResponse) GetHandle() uint64 {
 // Message is an MQTT application message.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the message. It only grows, and what a stage makes of a message keeps it.
+	// Number of the message: what a stage makes of a message keeps it. Where a stage before this one has split a message, its parts have
+	// the same.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Valid by [MQTT-4.7.3-1].
 	Topic   string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -290,12 +291,12 @@ func (x *ProcessRequest) GetMessages() []*Message {
 }
 
 // ProcessResponse is what a stage makes of messages. One that it was given, and that is in none of the lists, is dropped. An answer that
-// breaks a rule counts for nothing: it is an error that names the plugin, and the stage is opened anew and given its messages again. After
-// an error that the stage itself returned, its state is as before the call.
+// breaks a rule counts for nothing: it is an error that names the plugin, and the stage is opened anew and given its messages again, those
+// that it had kept back before all others. After an error that the stage itself returned, its state is as before the call.
 type ProcessResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Go on, in this order: of those given now, changed or not, and of those kept back by earlier calls. Those that came with the same topic stay in
-	// the order of their IDs. One ID may be there many times, up to 1024.
+	// the order in which they came. One ID may be there many times, up to 1024.
 	Messages []*Result `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
 	// IDs of messages given in this call that are kept back: the node keeps them on its disk, and gives them again where the stage is opened anew.
 	// Each is among messages or superseded of a later call.
@@ -375,7 +376,8 @@ func (x *ProcessResponse) GetAgainUnixNano() int64 {
 	return 0
 }
 
-// Result is a message that goes on. A field that is absent is as the message came: a message that is not changed is its ID alone.
+// Result is a message that goes on. A field that is absent is as the message came: a message that is not changed is its ID alone. All
+// fields are there where an earlier call has kept the message back, and where several with its ID were given.
 // Together they have at most 64 MiB more than twice what the stage was given.
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`

@@ -33,7 +33,7 @@ const (
 //
 // An error of a call is a gRPC status whose message is shown to the user as it is. These codes say more than that:
 //
-//	NOT_FOUND          there is no such handle: the node opens the stage anew, and repeats the call
+//	NOT_FOUND          there is no such handle: the node opens the stage anew
 //	ABORTED            the stage has come to grief over what it was given, and is closed: the node opens it anew. Messages that do so
 //	                   alone, time and again, go to the dead letters
 //	INVALID_ARGUMENT   of Open: the options are wrong
@@ -95,7 +95,7 @@ func (c *stageServiceClient) Close(ctx context.Context, in *StageServiceCloseReq
 //
 // An error of a call is a gRPC status whose message is shown to the user as it is. These codes say more than that:
 //
-//	NOT_FOUND          there is no such handle: the node opens the stage anew, and repeats the call
+//	NOT_FOUND          there is no such handle: the node opens the stage anew
 //	ABORTED            the stage has come to grief over what it was given, and is closed: the node opens it anew. Messages that do so
 //	                   alone, time and again, go to the dead letters
 //	INVALID_ARGUMENT   of Open: the options are wrong
