@@ -14,7 +14,7 @@ import (
 
 // transport is one entry of the mapping: its type, and beside it the keys of that type.
 type transport struct {
-	Type   string `yaml:"type"`
+	Type   string `yaml:"type" doc:"one of the types of transports"`
 	config any
 	proves bool // the network proves names itself, so that a peer needs no key
 }

@@ -26,6 +26,9 @@ import (
 //	file      a path to a file that must be readable
 //	secret    a string: never shown; "file:PATH" is the first line of that file
 //
+// For whoever reads of the keys elsewhere than in the code (`weft plugins`, `weft schema`) a `doc` tag says what a field is, and an `enum`
+// tag which words it may be, with commas between them.
+//
 // Before a struct is filled its SetDefaults method is called (inner structs first), and its Validate method after. Validate
 // returns one error, or errors.Join of many; one whose text begins with "KEY: " (such as "tls.cert: ") is reported at that key.
 type decoder struct {
@@ -73,7 +76,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path, tag string) {
 		custom.decodeNode(d, n, path)
 		return
 	}
-	if _, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok || isScalar(v) {
+	if isWord(v) {
 		d.scalar(n, v, path, tag)
 		return
 	}

@@ -1,15 +1,18 @@
 package configs
 
 import (
+	"encoding"
 	"reflect"
 	"strings"
 )
 
 // field is one key of a struct.
 type field struct {
-	key   string
-	index []int // for reflect.Value.FieldByIndex
-	tag   string
+	key    string
+	index  []int // for reflect.Value.FieldByIndex
+	tag    string
+	values []string // the words that it may be; nil where any may
+	doc    string
 }
 
 // fieldsOf returns the keys of a struct, those of `yaml:",inline"` structs among them.
@@ -25,7 +28,11 @@ func fieldsOf(t reflect.Type) []field {
 				fields = append(fields, inner)
 			}
 		case key != "" && key != "-":
-			fields = append(fields, field{key: key, index: []int{i}, tag: f.Tag.Get("weft")})
+			next := field{key: key, index: []int{i}, tag: f.Tag.Get("weft"), doc: f.Tag.Get("doc")}
+			if words := f.Tag.Get("enum"); words != "" {
+				next.values = strings.Split(words, ",")
+			}
+			fields = append(fields, next)
 		}
 	}
 	return fields
@@ -56,6 +63,12 @@ func setDefaults(v reflect.Value) {
 			d.SetDefaults()
 		}
 	}
+}
+
+// isWord says whether a value is written as one word, be it that its type reads that itself.
+func isWord(v reflect.Value) bool {
+	_, reads := reflect.TypeAssert[encoding.TextUnmarshaler](reflect.New(v.Type()))
+	return reads || isScalar(v)
 }
 
 // isScalar says whether a value of this type is written as one word.

@@ -9,42 +9,70 @@ import (
 
 // Key is one key that a configuration file may have.
 type Key struct {
-	Path    string // as in "routes[].batch.period"; a name that the owner chooses is NAME
-	Default string // as it would be written in the file; empty when there is none
+	Path    string   `json:"key"`              // as in "routes[].batch.period"; a name that the owner chooses is NAME
+	Type    string   `json:"type"`             // its notation in a word or two, such as duration or "list of text"
+	Values  []string `json:"values,omitempty"` // the words that it may be; nil where any may
+	Default string   `json:"default,omitempty"`
+	Doc     string   `json:"doc,omitempty"`
 }
 
 // Keys returns every key that a configuration file may have, in the order of the documentation. A key of one type of
 // transport or stage has the type in its path: "transports.NAME(nats).url", "stages[](sample).every".
 func Keys(types Types) []Key {
-	keys := keysUnder(reflect.ValueOf(newDocument(types)).Elem(), "", "")
+	keys := keysUnder(reflect.ValueOf(newDocument(types)).Elem(), "", field{})
 	for _, t := range types.Transports {
-		keys = append(keys, keysUnder(fresh(t.Config), "transports.NAME("+t.Name+")", "")...)
+		keys = append(keys, keysUnder(fresh(t.Config), "transports.NAME("+t.Name+")", field{})...)
 	}
 	for _, s := range types.Stages {
-		keys = append(keys, keysUnder(fresh(s.Config), "stages[]("+s.Name+")", "")...)
+		keys = append(keys, keysUnder(fresh(s.Config), "stages[]("+s.Name+")", field{})...)
 	}
 	return keys
 }
 
-func keysUnder(v reflect.Value, path, tag string) []Key {
+// KeysOf returns the keys of one type of transport or stage, as they stand beside its type.
+func KeysOf(config func() any) []Key { return keysUnder(fresh(config), "", field{}) }
+
+// keysUnder returns the keys of a value, which is in the field f.
+func keysUnder(v reflect.Value, path string, f field) []Key {
 	t := v.Type()
 	switch {
+	case isWord(v):
+		return []Key{{Path: path, Type: notation(t, f.tag), Values: f.values, Default: formatDefault(v, f.tag), Doc: f.doc}}
 	case t.Kind() == reflect.Interface && !v.IsNil():
-		return keysUnder(v.Elem().Elem(), path, tag)
+		return keysUnder(v.Elem().Elem(), path, f)
 	case t.Kind() == reflect.Pointer:
-		return keysUnder(sample(t.Elem()), path, tag)
-	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
-		return keysUnder(sample(t.Elem()), path+"[]", tag)
-	case t.Kind() == reflect.Map && t.Elem().Kind() == reflect.Struct:
-		return keysUnder(sample(t.Elem()), path+".NAME", tag)
+		return keysUnder(sample(t.Elem()), path, f)
+	case t.Kind() == reflect.Slice && !isWord(sample(t.Elem())):
+		return keysUnder(sample(t.Elem()), path+"[]", f)
+	case t.Kind() == reflect.Map && !isWord(sample(t.Elem())):
+		return keysUnder(sample(t.Elem()), path+".NAME", f)
 	case t.Kind() != reflect.Struct:
-		return []Key{{Path: path, Default: formatDefault(v, tag)}}
+		return []Key{{Path: path, Type: notation(t, f.tag), Values: f.values, Doc: f.doc}}
 	}
 	var keys []Key
-	for _, f := range fieldsOf(t) {
-		keys = append(keys, keysUnder(v.FieldByIndex(f.index), under(path, f.key), f.tag)...)
+	for _, inner := range fieldsOf(t) {
+		keys = append(keys, keysUnder(v.FieldByIndex(inner.index), under(path, inner.key), inner)...)
 	}
 	return keys
+}
+
+// notation says how a value of this type is written.
+func notation(t reflect.Type, tag string) string {
+	switch {
+	case t.Kind() == reflect.Slice && !isWord(sample(t)):
+		return "list of " + notation(t.Elem(), tag)
+	case t.Kind() == reflect.Map:
+		return "mapping to " + notation(t.Elem(), tag)
+	case t == reflect.TypeFor[time.Duration]():
+		return "duration"
+	case tag != "":
+		return tag
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case !isScalar(sample(t)) || t.Kind() == reflect.String:
+		return "text"
+	}
+	return "number"
 }
 
 // fresh returns what a type's keys are decoded into, with its defaults.

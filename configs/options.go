@@ -1,12 +1,10 @@
 package configs
 
 import (
-	"encoding"
 	"errors"
 	"os"
 	"reflect"
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -43,55 +41,4 @@ func literal(n *yaml.Node) {
 	for _, child := range n.Content {
 		literal(child)
 	}
-}
-
-// Option is one key of a struct that options are decoded into.
-type Option struct {
-	Key     string // one inside a section has the section's name before it: "batch.count"
-	Type    string // text, bool, integer, duration, size, list or any
-	Default string // as it would be written in the file; empty when there is none
-}
-
-// DescribeOptions returns the keys of the struct that config points to.
-func DescribeOptions(config any) []Option {
-	v := reflect.ValueOf(config).Elem()
-	setDefaults(v)
-	return optionsUnder(v, "")
-}
-
-func optionsUnder(v reflect.Value, path string) []Option {
-	var all []Option
-	for _, f := range fieldsOf(v.Type()) {
-		inner, key := v.FieldByIndex(f.index), under(path, f.key)
-		_, isText := reflect.TypeAssert[encoding.TextUnmarshaler](inner.Addr())
-		if inner.Kind() == reflect.Struct && !isText {
-			all = append(all, optionsUnder(inner, key)...)
-			continue
-		}
-		o := Option{Key: key, Type: optionType(inner, f.tag)}
-		if o.Type != "list" && o.Type != "any" {
-			o.Default = formatDefault(inner, f.tag)
-		}
-		all = append(all, o)
-	}
-	return all
-}
-
-func optionType(v reflect.Value, tag string) string {
-	_, isText := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr())
-	switch {
-	case tag == "size":
-		return "size"
-	case v.Type() == reflect.TypeFor[time.Duration]():
-		return "duration"
-	case isText || v.Kind() == reflect.String:
-		return "text"
-	case v.Kind() == reflect.Bool:
-		return "bool"
-	case isScalar(v):
-		return "integer"
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String:
-		return "list"
-	}
-	return "any"
 }

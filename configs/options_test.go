@@ -37,13 +37,3 @@ batch.count: "x" is not a whole number of up to 64 bits`)
 	require.Error(t, configs.DecodeOptions([]byte(`[1]`), new(options)))
 	require.Error(t, configs.DecodeOptions([]byte(`{`), new(options)))
 }
-
-func TestOptionsAreDescribed(t *testing.T) {
-	require.Equal(t, []configs.Option{
-		{Key: "every", Type: "duration", Default: "1m"},
-		{Key: "bytes", Type: "size", Default: "64KiB"},
-		{Key: "text", Type: "text"},
-		{Key: "names", Type: "list"},
-		{Key: "batch.count", Type: "integer", Default: "0"},
-	}, configs.DescribeOptions(new(options)))
-}

@@ -20,14 +20,14 @@ import (
 
 // document is the whole file.
 type document struct {
-	Node       string               `yaml:"node"`                 // this relay's name
-	DataDir    string               `yaml:"data_dir" weft:"path"` // identity key and lanes; default ./NODE
-	Broker     any                  `yaml:"broker"`               // a pointer, as Types.Broker makes it
-	Subscribe  []subscription       `yaml:"subscribe"`            // what this site wants from its peers
-	Peers      []peer               `yaml:"peers"`                // the nodes that data may come from and go to
-	Transports map[string]transport `yaml:"transports"`           // the networks that carry frames
-	Routes     []route              `yaml:"routes"`               // what leaves this site, and how
-	Admin      Admin                `yaml:"admin"`                // where the node answers about itself
+	Node       string               `yaml:"node" doc:"this relay's name, as its peers list it"`
+	DataDir    string               `yaml:"data_dir" weft:"path" doc:"path of the folder with the identity key and the lanes"`
+	Broker     any                  `yaml:"broker" doc:"the broker that the node stands beside: one that runs somewhere, or the built-in one"`
+	Subscribe  []subscription       `yaml:"subscribe" doc:"what this site wants from its peers"`
+	Peers      []peer               `yaml:"peers" doc:"the nodes that data may go to and come from"`
+	Transports map[string]transport `yaml:"transports" doc:"the networks between the nodes"`
+	Routes     []route              `yaml:"routes" doc:"what leaves this site"`
+	Admin      Admin                `yaml:"admin" doc:"where the node answers about itself"`
 }
 
 func newDocument(types Types) *document {
@@ -45,11 +45,11 @@ func (d *document) Validate() error {
 
 // subscription is one thing that this site wants. A single word is its filter.
 type subscription struct {
-	Filter    string   `yaml:"filter"`     // MQTT topic filter
-	From      []string `yaml:"from"`       // the peers it is asked of; default all
-	AddPrefix string   `yaml:"add_prefix"` // put before the topic of what arrives
-	MaxQoS    qos      `yaml:"max_qos"`    // what arrives is published with at most this QoS
-	Stages    []stage  `yaml:"stages"`     // steps that what arrives takes, in this order
+	Filter    string   `yaml:"filter" doc:"filter of what is wanted"`
+	From      []string `yaml:"from" doc:"names of the peers it is asked of"`
+	AddPrefix string   `yaml:"add_prefix" doc:"put before the topic of what arrives"`
+	MaxQoS    qos      `yaml:"max_qos" enum:"0,1,2" doc:"what arrives is published with at most this QoS: 0, 1 or 2"`
+	Stages    []stage  `yaml:"stages" doc:"the steps that what arrives takes, a list in their order"`
 
 	missing bool // the filter is
 }
@@ -88,25 +88,25 @@ func (s *subscription) decodeNode(d *decoder, n *yaml.Node, path string) {
 }
 
 type peer struct {
-	Name string            `yaml:"name"` // its node's name
-	Key  publicKey         `yaml:"key"`  // what `weft id` prints there
-	At   map[string]string `yaml:"at"`   // its name on a transport, where that differs
+	Name string            `yaml:"name" doc:"the peer's node name"`
+	Key  publicKey         `yaml:"key" doc:"its public key as weft id prints it there"`
+	At   map[string]string `yaml:"at" doc:"its name on a transport, where that differs: {TRANSPORT: NAME}"`
 }
 
 func (p *peer) Validate() error { return checkName("name", p.Name) }
 
 type route struct {
-	Name  string   `yaml:"name"`
-	Match []string `yaml:"match"` // MQTT topic filters of the messages that it takes
-	To    string   `yaml:"to"`    // a transport's name; default: the only one
-	Mode  string   `yaml:"mode"`  // direct or broadcast
-	QoS   qos      `yaml:"qos"`   // messages travel with at most this QoS
+	Name  string   `yaml:"name" doc:"name of the route"`
+	Match []string `yaml:"match" doc:"list of filters of the messages that it takes"`
+	To    string   `yaml:"to" doc:"the name of a transport"`
+	Mode  string   `yaml:"mode" enum:"direct,broadcast" doc:"direct: to the peers whose filters match, sealed for them alone if they have a key"`
+	QoS   qos      `yaml:"qos" enum:"0,1,2" doc:"messages travel with at most this QoS: 0, 1 or 2"`
 
-	Priority int   `yaml:"priority"` // the higher goes first where the transport has not room for all
-	Batch    batch `yaml:"batch"`
-	Queue    queue `yaml:"queue"`
+	Priority int   `yaml:"priority" doc:"-100 to 100; the higher goes first where a transport has not room for all"`
+	Batch    batch `yaml:"batch" doc:"when a frame is full"`
+	Queue    queue `yaml:"queue" doc:"what may wait for one destination"`
 
-	Stages []stage `yaml:"stages"` // steps that its messages take, in this order
+	Stages []stage `yaml:"stages" doc:"the steps that the route's messages take, a list in their order"`
 }
 
 // maxPriority bounds a route's priority both ways.
@@ -131,9 +131,9 @@ func (r *route) Validate() error {
 
 // batch says when a frame is full; whichever comes first closes it.
 type batch struct {
-	Count  int           `yaml:"count"`             // messages
-	Bytes  int           `yaml:"bytes" weft:"size"` // a hard cap: a message larger than it travels alone
-	Period time.Duration `yaml:"period"`            // from the first message; 0 waits for nothing but the frame in flight
+	Count  int           `yaml:"count" doc:"messages of a full frame, 1 to 65536"`
+	Bytes  int           `yaml:"bytes" weft:"size" doc:"size of a full frame before compression, 1KiB to 64MiB"`
+	Period time.Duration `yaml:"period" doc:"how long a frame waits for more, from its first message, up to 1h"`
 }
 
 func (b *batch) SetDefaults() { b.Count, b.Bytes = 1000, 256<<10 }
@@ -147,9 +147,9 @@ func (b *batch) Validate() error {
 
 // queue bounds each lane of a route.
 type queue struct {
-	Bytes    int64         `yaml:"bytes" weft:"size"` // of the messages queued for one destination
-	Age      time.Duration `yaml:"age"`               // older messages are dropped
-	WhenFull string        `yaml:"when_full"`         // block, drop_oldest or drop_new
+	Bytes    int64         `yaml:"bytes" weft:"size" doc:"size of the messages that wait for one destination, 64KiB to 1024TiB"`
+	Age      time.Duration `yaml:"age" doc:"older messages are dropped, and counted; 1s to 3650d"`
+	WhenFull string        `yaml:"when_full" enum:"block,drop_oldest,drop_new" doc:"block: the broker keeps what is new, for every destination of this node"`
 }
 
 func (q *queue) SetDefaults() { q.Bytes, q.Age, q.WhenFull = 1<<30, 7*day, string(lanes.DropOldest) }
@@ -163,7 +163,7 @@ func (q *queue) Validate() error {
 
 // Admin is the HTTP service in which a node answers about itself: health, metrics, status.
 type Admin struct {
-	Listen string `yaml:"listen" weft:"address"` // HOST:PORT; empty for no service
+	Listen string `yaml:"listen" weft:"address" doc:"HOST:PORT of the HTTP service with /healthz, /readyz, /metrics"`
 }
 
 // SetDefaults listens on loopback.

@@ -32,7 +32,7 @@ func (s Stage) LogValue() slog.Value { return slog.StringValue(s.Type) }
 
 // stage is one entry of the list: its type, and beside it the keys of that type. A single word is its type.
 type stage struct {
-	Type   string `yaml:"type"` // one of the types of stages
+	Type   string `yaml:"type" doc:"one of the types of stages"`
 	config any
 }
 

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"encoding"
 	"fmt"
 	"reflect"
 	"slices"
@@ -27,8 +26,7 @@ func checkType(t reflect.Type, around []reflect.Type) error {
 		return fmt.Errorf("%s holds itself; a configuration has an end", t)
 	}
 	v := reflect.New(t)
-	_, word := reflect.TypeAssert[encoding.TextUnmarshaler](v)
-	if _, custom := reflect.TypeAssert[nodeDecoder](v); word || custom || isScalar(v.Elem()) {
+	if isWord(v.Elem()) {
 		return nil
 	}
 	around = append(around, t)

@@ -26,7 +26,7 @@ const (
 // Broker is the `broker` section: a broker that runs somewhere, or the built-in one.
 type Broker struct {
 	mqtt.Config `yaml:",inline"`
-	Embedded    *mqtt.BrokerConfig `yaml:"embedded"`
+	Embedded    *mqtt.BrokerConfig `yaml:"embedded" doc:"runs the built-in broker, instead of url"`
 }
 
 // SetDefaults sets what the node wants otherwise than a plain MQTT client.

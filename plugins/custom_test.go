@@ -24,6 +24,11 @@ func TestCustomBuildHasItsOwnStage(t *testing.T) {
 		return string(out)
 	}
 	require.Equal(t, "weft.yaml: ok\n", weft("check"))
+	require.Equal(t, `stage count, example.com/custom/count, (devel), used by routes[0].stages[0]
+  start  number  1     number of the first message
+  most   number  1000  topics that are numbered; messages of further ones go on as they are
+`, weft("plugins", "count"))
+	require.Contains(t, weft("plugins"), "transport nats, built in, (devel), used by transports.hub\n")
 
 	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
 	require.NoError(t, os.WriteFile(wrong, []byte("node: alice\nsubscribe:\n  - filter: a\n    stages: [{type: count, most: 0, stat: 1}]\n"), 0o600))

@@ -29,8 +29,8 @@ type node = transports.Node
 // Transport makes a type of transport of a package's constructor, which does no I/O. C is the struct of its keys, with yaml tags; if it has
 // a method SetNode(transports.Node) that is called before the constructor. Peers need no key if T is a [transports.OpenDirectory].
 func Transport[C any, T transports.Transport](name string, build func(C, *slog.Logger) (T, error)) Plugin {
-	_, open := reflect.Zero(reflect.TypeFor[T]()).Interface().(transports.OpenDirectory)
-	p := define(name, !open, func(c *C, n node, log *slog.Logger) (T, error) {
+	_, open := reflect.TypeAssert[transports.OpenDirectory](reflect.Zero(reflect.TypeFor[T]()))
+	return define(name, !open, func(c *C, n node, log *slog.Logger) (T, error) {
 		config := *c
 		if aware, ok := any(&config).(interface{ SetNode(transports.Node) }); ok {
 			n.DataDir = filepath.Join(n.DataDir, "transport-"+n.Transport) // apart from the node's own folders
@@ -38,7 +38,6 @@ func Transport[C any, T transports.Transport](name string, build func(C, *slog.L
 		}
 		return build(config, log)
 	})
-	return p
 }
 
 // Stage makes a type of stage of a package's constructor, which does no I/O, and which may be called any number of times with the same

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/stage"
+	"github.com/weft-relay/weft/plugins/stages/expr"
 	"github.com/weft-relay/weft/plugins/stages/onchange"
 	"github.com/weft-relay/weft/plugins/stages/rename"
 	"github.com/weft-relay/weft/plugins/stages/sample"
@@ -22,6 +23,7 @@ func builtIn() []Plugin {
 		define("nats", needsKey, newNATS),
 		define("kademlia", needsKey, newKademlia),
 		define("twister", !needsKey, newTwister),
+		Stage("expr", expr.New),
 		Stage("on_change", onchange.New),
 		Stage("rename", rename.New),
 		Stage("sample", sample.New),

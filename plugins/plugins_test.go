@@ -59,13 +59,15 @@ func TestExamplesInTheDocumentationAreValid(t *testing.T) {
 	require.GreaterOrEqual(t, found, 2)
 }
 
-var row = regexp.MustCompile("(?m)^(?:### (type|stage): ([a-z_]+)|\\| `([^`]+)` \\|([^|]*)\\|)")
+var row = regexp.MustCompile("(?m)^(?:### (type|stage): ([a-z_]+)|\\| `([^`]+)` \\|([^|]*)\\| (.*) \\|$)")
 
-// Does docs/config.md name every key, no other, and with the right default?
+var markup = regexp.MustCompile("`|\\]\\([^)]*\\)|\\[")
+
+// Does docs/config.md name every key, no other, with the right default, and in the words that the schema and `weft plugins` have?
 func TestDocumentationNamesEveryKey(t *testing.T) {
 	text, err := os.ReadFile("../docs/config.md")
 	require.NoError(t, err)
-	documented := map[string]string{}
+	documented := map[string][2]string{}
 	_, sections, found := strings.Cut(string(text), "\n## Node\n")
 	require.True(t, found)
 	general := map[string]string{"type": "transports.NAME", "stage": "stages[]"}
@@ -79,13 +81,18 @@ func TestDocumentationNamesEveryKey(t *testing.T) {
 		if rest, ok := strings.CutPrefix(key, before); ok && before != "" {
 			key = after + rest
 		}
-		documented[key] = strings.Trim(line[4], " `")
+		documented[key] = [2]string{strings.Trim(line[4], " `"), markup.ReplaceAllString(line[5], "")}
 	}
 	for _, key := range set.Keys() {
-		standard, is := documented[key.Path]
+		row, is := documented[key.Path]
 		require.True(t, is, "%s is not in docs/config.md", key.Path)
 		if key.Default != "" {
-			require.Equal(t, key.Default, standard, key.Path)
+			require.Equal(t, key.Default, row[0], key.Path)
+		}
+		require.NotEmpty(t, key.Doc, "%s has no doc tag", key.Path)
+		require.Contains(t, row[1], key.Doc, key.Path)
+		for _, word := range key.Values {
+			require.Contains(t, row[0]+" "+row[1], word, key.Path)
 		}
 		delete(documented, key.Path)
 	}

@@ -20,7 +20,7 @@ import (
 type tag struct{ tagConfig }
 
 type tagConfig struct {
-	Word  string  `yaml:"word"`
+	Word  string  `yaml:"word" doc:"goes first"`
 	Share float64 `yaml:"share"`
 }
 
@@ -61,17 +61,25 @@ type lark struct{ radio }
 
 func (*lark) ShowWishes(context.Context, []string) error                    { return nil }
 func (*lark) WatchWishes(context.Context) (<-chan transports.Wishes, error) { return nil, nil }
-func newLark(c struct{}, _ *slog.Logger) (*lark, error)                     { return &lark{}, nil }
-func newIdle(c struct {
-	F func() `yaml:"f"`
-}, _ *slog.Logger) (*tag, error) {
-	return nil, nil
-}
-func newTyped(c struct {
-	T string `yaml:"type"`
-}, _ *slog.Logger) (*tag, error) {
-	return nil, nil
-}
+
+func newLark(struct{}, *slog.Logger) (*lark, error) { return &lark{}, nil }
+
+// Configurations that no file could be read into.
+type (
+	oddConfig struct {
+		F func() `yaml:"f"`
+	}
+	takenConfig struct {
+		T string `yaml:"type"`
+	}
+	endlessConfig struct {
+		Next []endlessConfig `yaml:"next"`
+	}
+)
+
+func newOdd(oddConfig, *slog.Logger) (*tag, error)         { return nil, nil }
+func newTaken(takenConfig, *slog.Logger) (*tag, error)     { return nil, nil }
+func newEndless(endlessConfig, *slog.Logger) (*tag, error) { return nil, nil }
 
 func TestOwnStagesAreToldWhatTheFileSays(t *testing.T) {
 	own, err := plugins.New(plugins.Stage("tag", newTag))
@@ -154,12 +162,35 @@ routes: [{name: doors, match: "doors/#", to: song}]
 func TestPluginsThatNoFileCouldUseAreRefused(t *testing.T) {
 	_, err := plugins.New(
 		plugins.Stage("tag", newTag), plugins.Stage("tag", newTag), plugins.Stage("Tag", newTag), plugins.Transport("nats", newRadio),
-		plugins.Stage("nats", newTag), plugins.Stage("idle", newIdle), plugins.Stage("typed", newTyped),
+		plugins.Stage("nats", newTag), plugins.Stage("odd", newOdd), plugins.Stage("taken", newTaken), plugins.Stage("endless", newEndless),
 	)
 	require.ErrorContains(t, err, `stage "tag" is there already; give this one another name`)
 	require.ErrorContains(t, err, `stage "Tag": no name of a type`)
 	require.ErrorContains(t, err, `transport "nats" is there already`)
-	require.ErrorContains(t, err, `stage idle: there is no notation for the Go type func()`)
-	require.ErrorContains(t, err, `has the key type`)
+	require.ErrorContains(t, err, `stage odd: there is no notation for the Go type func()`)
+	require.ErrorContains(t, err, `stage taken: plugins_test.takenConfig has the key type, which names what is configured; call it otherwise`)
+	require.ErrorContains(t, err, `stage endless: plugins_test.endlessConfig holds itself`)
 	require.NotContains(t, err.Error(), `stage "nats"`, "a stage may have the name of a transport")
+}
+
+func TestDescriptionsSayWhereTheFileUsesAPlugin(t *testing.T) {
+	own, err := plugins.New(plugins.Stage("tag", newTag))
+	require.NoError(t, err)
+	file, err := configs.Parse("weft.yaml", []byte(`
+node: alice
+transports: {hub: {type: nats, url: "nats://127.0.0.1:4222"}}
+subscribe: ["a/#", {filter: "b/#", stages: tag}]
+routes: [{name: doors, match: "doors/#", mode: broadcast, stages: [tag, tag]}]
+`), own.Types())
+	require.NoError(t, err)
+	all := own.Describe(file)
+	last := all[len(all)-1]
+	require.False(t, last.BuiltIn)
+	require.Equal(t, []string{"routes[0].stages[0]", "routes[0].stages[1]", "subscribe[1].stages[0]"}, last.UsedBy)
+	require.Equal(t, "github.com/weft-relay/weft/plugins_test", last.Package)
+	require.Equal(t, []configs.Key{
+		{Path: "word", Type: "text", Default: "!", Doc: "goes first"}, {Path: "share", Type: "number", Default: "0"},
+	}, last.Options)
+	require.Equal(t, []string{"transports.hub"}, all[0].UsedBy)
+	require.True(t, all[0].BuiltIn)
 }

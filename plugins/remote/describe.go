@@ -40,10 +40,12 @@ type Type struct {
 // Option is one key of a type.
 type Option struct {
 	Key      string `json:"key"`
-	Type     string `json:"type"` // text, bool, integer, number, duration, size, list or any
+	Type     string `json:"type"` // text, bool, integer, number, duration, size, list, secret or any
 	Default  string `json:"default,omitempty"`
 	Comment  string `json:"comment,omitempty"`
 	Required bool   `json:"required,omitempty"`
+
+	Values []string `json:"values,omitempty"` // the words that it may be; nil where any may
 }
 
 // Bounds of a description.
@@ -63,6 +65,7 @@ var optionTypes = map[pluginv1.OptionType]string{
 	pluginv1.OptionType_OPTION_TYPE_DURATION:    "duration",
 	pluginv1.OptionType_OPTION_TYPE_SIZE:        "size",
 	pluginv1.OptionType_OPTION_TYPE_LIST:        "list",
+	pluginv1.OptionType_OPTION_TYPE_SECRET:      "secret",
 }
 
 // newDescription checks what a program says of itself.
@@ -89,11 +92,18 @@ func newDescription(answer *pluginv1.DescribeResponse) (Description, error) {
 			if !known || o.GetKey() == "" || o.GetKey() == "type" || len(o.GetKey()) > 64 {
 				return d, fmt.Errorf("%w: %s %q has an option %.70q of type %v, which no plugin can have", ErrContract, kind, t.Name, o.GetKey(), o.GetType())
 			}
-			one.Options = append(one.Options, Option{o.Key, word, clip(o.Default, maxReason), clip(o.Comment, maxReason), o.Required})
+			one.Options = append(one.Options, Option{o.Key, word, clip(o.Default, maxReason), clip(o.Comment, maxReason), o.Required, words(o.Values)})
 		}
 		d.Types = append(d.Types, one)
 	}
 	return d, nil
+}
+
+func words(values []string) (all []string) {
+	for _, value := range values[:min(len(values), maxOptions)] {
+		all = append(all, clip(value, 64))
+	}
+	return all
 }
 
 func (d Description) find(kind Kind, name string) int {
@@ -140,7 +150,7 @@ func (t Type) Check(options []byte) error {
 		if !is {
 			errs = append(errs, fmt.Errorf("%s: unknown key; known here: %s", key, orNone(slices.Collect(maps.Keys(known)))))
 		} else if !o.takes(value) {
-			errs = append(errs, fmt.Errorf("%s: %s is not %s", key, clip(string(value), 60), o.article()))
+			errs = append(errs, fmt.Errorf("%s: %s is not %s", key, o.show(value), o.article()))
 		}
 	})
 	for _, o := range t.Options {
@@ -175,8 +185,8 @@ func (o Option) takes(value json.RawMessage) bool {
 	number, isNumber := decoded.(float64)
 	_, isList := decoded.([]any)
 	switch o.Type {
-	case "text":
-		return isText || isNumber // YAML has no quotes around 123
+	case "text", "secret":
+		return (isText || isNumber) && (o.Values == nil || slices.Contains(o.Values, strings.Trim(string(value), `"`))) // YAML has no quotes around 123
 	case "duration":
 		return isText || isNumber && number == 0
 	case "size":
@@ -194,9 +204,19 @@ func (o Option) takes(value json.RawMessage) bool {
 	return true
 }
 
+func (o Option) show(value json.RawMessage) string {
+	if o.Type == "secret" {
+		return "the secret"
+	}
+	return clip(string(value), 60)
+}
+
 func (o Option) article() string {
+	if o.Values != nil {
+		return "one of " + strings.Join(o.Values, ", ")
+	}
 	return map[string]string{
-		"text": "a text", "bool": "true or false", "integer": "a whole number", "number": "a number", "duration": "a duration, such as 10s",
+		"text": "a text", "secret": "a text", "bool": "true or false", "integer": "a whole number", "number": "a number", "duration": "a duration, such as 10s",
 		"size": "a size, such as 16KiB", "list": "a list of texts", "any": "a value",
 	}[o.Type]
 }

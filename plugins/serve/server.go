@@ -108,13 +108,18 @@ type describer struct {
 	*server
 }
 
+// optionTypes are the protocol's words for the notations of package configs.
 var optionTypes = map[string]pluginv1.OptionType{
-	"text":     pluginv1.OptionType_OPTION_TYPE_TEXT,
-	"bool":     pluginv1.OptionType_OPTION_TYPE_BOOL,
-	"integer":  pluginv1.OptionType_OPTION_TYPE_INTEGER,
-	"duration": pluginv1.OptionType_OPTION_TYPE_DURATION,
-	"size":     pluginv1.OptionType_OPTION_TYPE_SIZE,
-	"list":     pluginv1.OptionType_OPTION_TYPE_LIST,
+	"text":          pluginv1.OptionType_OPTION_TYPE_TEXT,
+	"address":       pluginv1.OptionType_OPTION_TYPE_TEXT,
+	"path":          pluginv1.OptionType_OPTION_TYPE_TEXT,
+	"file":          pluginv1.OptionType_OPTION_TYPE_TEXT,
+	"secret":        pluginv1.OptionType_OPTION_TYPE_SECRET,
+	"true or false": pluginv1.OptionType_OPTION_TYPE_BOOL,
+	"number":        pluginv1.OptionType_OPTION_TYPE_INTEGER,
+	"duration":      pluginv1.OptionType_OPTION_TYPE_DURATION,
+	"size":          pluginv1.OptionType_OPTION_TYPE_SIZE,
+	"list of text":  pluginv1.OptionType_OPTION_TYPE_LIST,
 }
 
 func (d describer) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
@@ -122,12 +127,27 @@ func (d describer) Describe(context.Context, *pluginv1.DescribeRequest) (*plugin
 	answer.Name, answer.Version = build()
 	for _, t := range d.types {
 		described := &pluginv1.Type{Kind: t.kind, Name: t.name, Comment: t.comment, Directory: t.directory}
-		for _, o := range configs.DescribeOptions(t.config()) {
-			described.Options = append(described.Options, &pluginv1.Option{Key: o.Key, Type: optionTypes[o.Type], Default: o.Default})
-		}
+		described.Options = options(t)
 		answer.Types = append(answer.Types, described)
 	}
 	return answer, nil
+}
+
+// options returns the keys of a type. Lists and maps of sections are one each, of which only the program itself knows more.
+func options(t Type) (all []*pluginv1.Option) {
+	whole := map[string]bool{}
+	for _, k := range configs.KeysOf(t.config) {
+		key, _, _ := strings.Cut(k.Path, "[]")
+		key, _, _ = strings.Cut(key, ".NAME")
+		switch {
+		case key == k.Path:
+			all = append(all, &pluginv1.Option{Key: key, Type: optionTypes[k.Type], Default: k.Default, Comment: k.Doc, Values: k.Values})
+		case !whole[key]:
+			whole[key] = true
+			all = append(all, &pluginv1.Option{Key: key})
+		}
+	}
+	return all
 }
 
 func (d describer) Check(_ context.Context, request *pluginv1.CheckRequest) (*pluginv1.CheckResponse, error) {

@@ -20,26 +20,26 @@ import (
 type Config struct {
 	// Listen are the multiaddresses to accept connections on, TCP (/ip4/0.0.0.0/tcp/4001) and QUIC (/ip4/0.0.0.0/udp/4001/quic-v1).
 	// Default: both, on port 4001 of every interface, or TCP alone with network_key. An empty list accepts none.
-	Listen []string `yaml:"listen"`
+	Listen []string `yaml:"listen" doc:"list of multiaddresses to accept connections on: /ip4/0.0.0.0/tcp/4001 is TCP"`
 	// Announce are addresses that others reach this node at and that it cannot find out, such as a forwarded port of a router.
-	Announce []string `yaml:"announce"`
+	Announce []string `yaml:"announce" doc:"list of multiaddresses that others reach this node at and that it cannot find out"`
 	// Bootstrap are nodes to enter the mesh by, each as /ip4/HOST/tcp/PORT/p2p/ID (or /dns4, /ip6, /udp/PORT/quic-v1). Any node can be one.
-	Bootstrap []string `yaml:"bootstrap"`
+	Bootstrap []string `yaml:"bootstrap" doc:"list of the nodes to enter the mesh by, each as weft id prints it there"`
 	// MDNS finds nodes on the local network. Default true.
-	MDNS bool `yaml:"mdns"`
+	MDNS bool `yaml:"mdns" doc:"finds nodes of the same network on the local network"`
 	// PortMapping asks the router, by UPnP or NAT-PMP, to forward the port. Default true.
-	PortMapping bool `yaml:"port_mapping"`
+	PortMapping bool `yaml:"port_mapping" doc:"asks the router, by UPnP or NAT-PMP, to forward the port that is listened on"`
 	// Network keeps meshes apart: nodes of different networks share no directory. Default weft.
-	Network string `yaml:"network"`
+	Network string `yaml:"network" doc:"name; nodes of different networks share no directory, and do not find each other"`
 	// NetworkKey, 64 hexadecimal digits that all nodes share, keeps out whoever does not have it. It works over TCP alone.
-	NetworkKey string `yaml:"network_key" weft:"secret"`
+	NetworkKey string `yaml:"network_key" weft:"secret" doc:"64 hexadecimal digits, the same on all nodes (openssl rand -hex 32)"`
 	// Relays are nodes that pass on what comes for this one, where nobody reaches it directly; written as in bootstrap.
-	Relays []string `yaml:"relays"`
-	Relay  Relay    `yaml:"relay"`
+	Relays []string `yaml:"relays" doc:"list of nodes that pass on what comes for this one where nobody reaches it directly"`
+	Relay  Relay    `yaml:"relay" doc:"what this node passes on for others"`
 	// Refresh is how often the own profile is put into the directory again, and those of peers out of reach are looked up. Default 10m.
-	Refresh time.Duration `yaml:"refresh"`
+	Refresh time.Duration `yaml:"refresh" doc:"how often the own profile is put into the directory again"`
 	// Log is what is kept of each feed, the own one and those of the peers: what a node missed for longer is lost to it.
-	Log Log `yaml:"log"`
+	Log Log `yaml:"log" doc:"what is kept of each feed"`
 
 	Node    string                             `yaml:"-"` // this node's name among its peers
 	Key     func() (ed25519.PrivateKey, error) `yaml:"-"` // its identity, called by Start
@@ -56,13 +56,13 @@ type Peer struct {
 
 // Relay says what this node passes on for others.
 type Relay struct {
-	Serve bool `yaml:"serve"` // let nodes that nobody reaches directly be reached through this one
+	Serve bool `yaml:"serve" doc:"gives a place to this node's peers, and with network_key to all who have it"`
 }
 
 // Log bounds what is kept of one feed.
 type Log struct {
-	Bytes int64         `yaml:"bytes" weft:"size"` // default 64 MiB
-	Age   time.Duration `yaml:"age"`               // default 168h
+	Bytes int64         `yaml:"bytes" weft:"size" doc:"size of what is kept of each feed"`
+	Age   time.Duration `yaml:"age" doc:"older entries of a feed are dropped, at least 1m"`
 }
 
 // SetDefaults fills in what was left out.

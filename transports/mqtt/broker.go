@@ -20,11 +20,11 @@ import (
 
 // BrokerConfig describes the built-in broker.
 type BrokerConfig struct {
-	Listen  string `yaml:"listen" weft:"address"` // host:port for MQTT over TCP; port 0 takes a free one
-	DataDir string `yaml:"data_dir" weft:"path"`  // where sessions and retained messages are kept; empty: in memory
-	Users   []User `yaml:"users"`                 // who may connect; empty: everybody, to everything
+	Listen  string `yaml:"listen" weft:"address" doc:"HOST:PORT: runs the built-in broker there, instead of url"`
+	DataDir string `yaml:"data_dir" weft:"path" doc:"path of the folder with its sessions and retained messages"`
+	Users   []User `yaml:"users" doc:"who may connect to it"`
 	// SessionBytes bounds what waits for one client at QoS 1 and 2: topics and payloads. Default 100 MiB.
-	SessionBytes int64 `yaml:"session_bytes" weft:"size"`
+	SessionBytes int64 `yaml:"session_bytes" weft:"size" doc:"what may wait for one client at QoS 1 and 2"`
 }
 
 // SetDefaults fills in what was left out.

@@ -16,21 +16,21 @@ import (
 
 // Config says which broker a [Session] speaks to, and how.
 type Config struct {
-	URL      string `yaml:"url" weft:"secret"` // mqtt://host:1883, mqtts://host:8883, ws://host/path or wss://host/path; may hold user and password
-	Username string `yaml:"username"`          // wins over the URL's
-	Password string `yaml:"password" weft:"secret"`
-	ClientID string `yaml:"client_id"` // names the persistent session; empty: a random one, and a clean session
-	TLS      TLS    `yaml:"tls"`
+	URL      string `yaml:"url" weft:"secret" doc:"mqtt, mqtts, ws or wss, host and port"`
+	Username string `yaml:"username" doc:"user name; wins over one in the URL"`
+	Password string `yaml:"password" weft:"secret" doc:"password of the user"`
+	ClientID string `yaml:"client_id" doc:"names the session that the broker keeps while the node is away"`
+	TLS      TLS    `yaml:"tls" doc:"files of a TLS connection"`
 
-	KeepAlive    time.Duration `yaml:"keep_alive"`    // a dead link is noticed within twice this; 1 s to 18 h, default 10 s
-	ReconnectMin time.Duration `yaml:"reconnect_min"` // first pause between attempts, doubled up to ReconnectMax; default 1 s
-	ReconnectMax time.Duration `yaml:"reconnect_max"` // default 30 s
-	Window       int           `yaml:"window"`        // messages handed to a consumer before it acknowledged the first; default 1
-	MaxInflight  int           `yaml:"max_inflight"`  // messages at QoS 1 and 2 published and not yet answered; 1 to 32,768, default 1,024
+	KeepAlive    time.Duration `yaml:"keep_alive" doc:"a dead connection is noticed within twice this"`
+	ReconnectMin time.Duration `yaml:"reconnect_min" doc:"the first pause between attempts to connect"`
+	ReconnectMax time.Duration `yaml:"reconnect_max" doc:"the longest pause between attempts to connect"`
+	Window       int           `yaml:"window" doc:"messages that the node reads before it has stored the first"`
+	MaxInflight  int           `yaml:"max_inflight" doc:"messages at QoS 1 and 2 that are published and not yet answered, 1 to 32768"`
 
 	// MaxInflightQoS2 bounds the PUBLISH packets at QoS 2 that wait for their PUBREC. Mosquitto silently throws away what
 	// exceeds its max_inflight_messages, which is 20 unless it is configured: so is the default here.
-	MaxInflightQoS2 int `yaml:"max_inflight_qos2"`
+	MaxInflightQoS2 int `yaml:"max_inflight_qos2" doc:"of these at QoS 2"`
 
 	// EndWhenRefused ends the session where the broker refuses the login or the client identifier, instead of trying again:
 	// what waits returns [ErrClosed], and the report says why. It is for clients that a person watches.
@@ -39,9 +39,9 @@ type Config struct {
 
 // TLS names the files of a TLS connection, all optional: without CA the system's roots are trusted.
 type TLS struct {
-	CA   string `yaml:"ca" weft:"file"`   // PEM certificates of the authorities that are trusted
-	Cert string `yaml:"cert" weft:"file"` // PEM certificate of this client, with Key
-	Key  string `yaml:"key" weft:"file"`
+	CA   string `yaml:"ca" weft:"file" doc:"file with the authorities that are trusted, PEM"`
+	Cert string `yaml:"cert" weft:"file" doc:"file with the certificate of this client, PEM"`
+	Key  string `yaml:"key" weft:"file" doc:"file with its private key, PEM"`
 }
 
 // SetDefaults fills what was left zero.

@@ -9,10 +9,10 @@ import (
 
 // User may connect to the built-in broker. Without Read and Write everything is allowed; an empty list is a right to nothing.
 type User struct {
-	Name     string   `yaml:"name"`
-	Password string   `yaml:"password" weft:"secret"`
-	Read     []string `yaml:"read"`  // topic filters of what it receives
-	Write    []string `yaml:"write"` // topic filters of what it may publish to
+	Name     string   `yaml:"name" doc:"who may connect to it"`
+	Password string   `yaml:"password" weft:"secret" doc:"password of the user"`
+	Read     []string `yaml:"read" doc:"filters of what the user may receive"`
+	Write    []string `yaml:"write" doc:"filters of what the user may publish to"`
 }
 
 func (u User) mayAll() bool { return u.Read == nil && u.Write == nil }

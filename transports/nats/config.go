@@ -17,26 +17,26 @@ import (
 type Config struct {
 	// URL names the servers, separated by commas, as SCHEME://[USER:PASSWORD@]HOST[:PORT] where SCHEME is nats, tls, ws or
 	// wss. One server of a cluster is enough to find the others; naming several lets a node start while one is down.
-	URL string `yaml:"url" weft:"secret"`
+	URL string `yaml:"url" weft:"secret" doc:"nats, tls, ws or wss URLs, separated by commas"`
 
-	User     string `yaml:"user"`
-	Password string `yaml:"password" weft:"secret"`
-	Token    string `yaml:"token" weft:"secret"`
-	NKey     string `yaml:"nkey" weft:"file"`  // file with an NKey user seed
-	Creds    string `yaml:"creds" weft:"file"` // credentials file as `nsc` and Synadia Cloud write it
-	TLS      TLS    `yaml:"tls"`
+	User     string `yaml:"user" doc:"user name"`
+	Password string `yaml:"password" weft:"secret" doc:"password of the user"`
+	Token    string `yaml:"token" weft:"secret" doc:"token instead of a user"`
+	NKey     string `yaml:"nkey" weft:"file" doc:"file with an NKey user seed"`
+	Creds    string `yaml:"creds" weft:"file" doc:"credentials file"`
+	TLS      TLS    `yaml:"tls" doc:"PEM files of an encrypted connection"`
 
 	// Prefix separates meshes that share a NATS account: with the default "weft" the streams are WEFT_DIRECT and WEFT_FEED, the
 	// bucket is WEFT_PROFILES and the subjects begin with "weft.". All nodes of a mesh need the same.
-	Prefix string `yaml:"prefix"`
+	Prefix string `yaml:"prefix" doc:"separates meshes that share an account: the same on all nodes of one"`
 	// Limits of the streams, used only by the node that finds them missing and makes them.
-	Limits Limits `yaml:"limits"`
+	Limits Limits `yaml:"limits" doc:"limits of the streams, used by the node that makes them"`
 	// Replicas of each stream in a cluster, 1 to 5; used only when it is made. Default 1.
-	Replicas int `yaml:"replicas"`
+	Replicas int `yaml:"replicas" doc:"of each stream in a cluster, 1 to 5"`
 
 	// Embedded runs a NATS server inside the node, for itself and for others; url must be empty then. User and password, or
 	// token, are asked of those who connect to it, and tls makes it serve TLS.
-	Embedded Embedded `yaml:"embedded"`
+	Embedded Embedded `yaml:"embedded" doc:"runs a NATS server inside this node, for itself and others, instead of url"`
 
 	Node   string   `yaml:"-"` // this node's name on the transport, [a-z0-9_-]{1,32}
 	Follow []string `yaml:"-"` // nodes whose feeds this one subscribes to; itself is left out
@@ -44,25 +44,25 @@ type Config struct {
 
 // TLS names PEM files. With any of them the connection to every server is encrypted, whatever its scheme.
 type TLS struct {
-	CA   string `yaml:"ca" weft:"file"`   // who signed the server's certificate; default: the system's authorities
-	Cert string `yaml:"cert" weft:"file"` // this side's certificate
-	Key  string `yaml:"key" weft:"file"`  // its private key
+	CA   string `yaml:"ca" weft:"file" doc:"file with the authorities that are trusted, PEM"`
+	Cert string `yaml:"cert" weft:"file" doc:"file with this side's certificate, PEM"`
+	Key  string `yaml:"key" weft:"file" doc:"file with its private key, PEM"`
 }
 
 // Limits of the streams that carry frames.
 type Limits struct {
-	Bytes  int64         `yaml:"bytes" weft:"size"` // of each of the two streams; default 1 GiB, and less where the embedded server's disk is small
-	Age    time.Duration `yaml:"age"`               // frames not fetched for so long are lost; default 168h
-	Frames int64         `yaml:"frames"`            // waiting for one peer; more are refused and stay with the sender. Default 1024
+	Bytes  int64         `yaml:"bytes" weft:"size" doc:"size of each of the two streams"`
+	Age    time.Duration `yaml:"age" doc:"frames that are not fetched for so long are lost"`
+	Frames int64         `yaml:"frames" doc:"frames that wait for one peer"`
 }
 
 // Embedded is a NATS server inside the node. It is off while Listen is empty.
 type Embedded struct {
-	Listen   string `yaml:"listen" weft:"address"` // HOST:PORT; port 0 takes a free one
-	StoreDir string `yaml:"store_dir" weft:"path"` // where it keeps its streams
+	Listen   string `yaml:"listen" weft:"address" doc:"HOST:PORT: runs a NATS server inside this node, for itself and others, instead of url"`
+	StoreDir string `yaml:"store_dir" weft:"path" doc:"path of the folder that it keeps its streams in"`
 	// Sync is "default" (the server syncs to disk every two minutes: what it has acknowledged survives the end of the process, not
 	// a power failure) or "always" (it syncs before it acknowledges).
-	Sync string `yaml:"sync"`
+	Sync string `yaml:"sync" enum:"default,always" doc:"always syncs the disk before each answer; default every two minutes"`
 }
 
 // SetDefaults fills in what was left out.

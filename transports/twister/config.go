@@ -13,28 +13,28 @@ import (
 // Config says which daemon the node talks to, as which user, and how it spends that user's posts.
 type Config struct {
 	// URL is http://USER:PASSWORD@HOST:PORT, with rpcuser, rpcpassword and rpcport of twister.conf.
-	URL  string `yaml:"url" weft:"secret"`
-	User string `yaml:"user"` // this node's user: 1 to 16 of a-z, 0-9 and _
+	URL  string `yaml:"url" weft:"secret" doc:"http://USER:PASSWORD@HOST:PORT with rpcuser, rpcpassword and rpcport"`
+	User string `yaml:"user" doc:"this node's user, 1 to 16 of a-z, 0-9 and _"`
 
-	Register bool   `yaml:"register"` // register the user if the block chain does not have it
-	Follow   string `yaml:"follow"`   // "auto" follows oneself and every peer; "check" only warns. Default auto
+	Register bool   `yaml:"register" doc:"registers the user if the block chain does not have it, and waits for the block"`
+	Follow   string `yaml:"follow" enum:"auto,check" doc:"auto follows oneself and every peer, as receiving needs; check only warns"`
 
 	// ProfileField is the key in the user's profile under which the filters stand, as a list of strings. Default mqtt_topics.
-	ProfileField string        `yaml:"profile_field"`
-	ProfilePoll  time.Duration `yaml:"profile_poll"` // how often the peers' profiles are read; default 1m
+	ProfileField string        `yaml:"profile_field" doc:"the key in the user's profile under which the filters stand, as a list"`
+	ProfilePoll  time.Duration `yaml:"profile_poll" doc:"how often the peers' profiles are read"`
 
 	// Format is "weft", or "seed": one message per post, as the Python bridge that Weft began as sends and reads it. The seed's
 	// format is understood always.
-	Format string `yaml:"format"`
+	Format string `yaml:"format" enum:"weft,seed" doc:"seed sends one message a post, as the Python bridge does that Weft began as"`
 	// Receipts is "on", or "off" where the peers send none: then a message counts as delivered once the own daemon has taken it.
 	// Default on, and off with format seed.
-	Receipts     string        `yaml:"receipts"`
-	ReceiptDelay time.Duration `yaml:"receipt_delay"` // how long a receipt waits for a frame to ride on while fewer than 1000 posts are certain to be left; default 10s
-	ResendAfter  time.Duration `yaml:"resend_after"`  // how long a post waits for its receipt at first; doubles. Default 10m
+	Receipts     string        `yaml:"receipts" enum:"on,off" doc:"off: a message counts as delivered when the own daemon has taken it"`
+	ReceiptDelay time.Duration `yaml:"receipt_delay" doc:"how long a receipt waits for a frame to ride on before it costs a post of its own"`
+	ResendAfter  time.Duration `yaml:"resend_after" doc:"how long a message waits for its receipt before it is posted again"`
 
-	Poll     time.Duration `yaml:"poll"`     // how often messages and posts are asked for, 50ms or more; default 1s
-	Readable bool          `yaml:"readable"` // public posts that people can read where topic and payload are text
-	Margin   int           `yaml:"margin"`   // posts that are never spent, for the recipients' chains may lag; default 10
+	Poll     time.Duration `yaml:"poll" doc:"how often messages and posts are asked for; 50ms or more"`
+	Readable bool          `yaml:"readable" doc:"public posts that people can read, where topic and payload are text"`
+	Margin   int           `yaml:"margin" doc:"posts that are never spent, 1 to 10000"`
 
 	Peers []string `yaml:"-"` // the users of the node's peers
 	Feeds []string `yaml:"-"` // the users whose public posts are read; the peers if nil

@@ -105,7 +105,7 @@ into the other sites' brokers.`,
 	flags.StringVar(&g.logLevel, "log-level", "", "least `level` to log: debug, info, warn or error (default info; warn for pub and sub)")
 	flags.StringVar(&g.logFormat, "log-format", "text", "`format` of the log on standard error: text or json")
 	root.AddCommand(
-		newRun(g), newCheck(g), newDemo(g), newInit(g), newID(g), newStatus(g), newPeers(g), newMatch(), newPub(g), newSub(g), newVersion(),
+		newRun(g), newCheck(g), newDemo(g), newInit(g), newID(g), newStatus(g), newPeers(g), newMatch(), newPub(g), newSub(g), newPlugins(g), newSchema(g), newVersion(),
 	)
 	return root
 }

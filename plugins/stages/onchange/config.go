@@ -8,11 +8,9 @@ import (
 
 // Config says which messages count as news.
 type Config struct {
-	// MaxSilence is how long equal messages of a topic are suppressed: the first one after it passes, as a sign of life. Default 0: for ever.
-	MaxSilence time.Duration `yaml:"max_silence"`
-	// Topics is how many topics are remembered; beyond, the one not heard of for the longest is forgotten, and its next message passes.
-	// Default 100000, which takes up to 40 MB.
-	Topics int `yaml:"topics"`
+	MaxSilence time.Duration `yaml:"max_silence" doc:"after so long an equal message passes all the same, as a sign of life; 0: never"`
+	// Topics beyond this are forgotten, the one not heard of for the longest first: its next message passes. 100,000 take up to 40 MB.
+	Topics int `yaml:"topics" doc:"how many topics are remembered, 1 to 100000000"`
 }
 
 // SetDefaults fills in what was left out.

@@ -9,13 +9,9 @@ import (
 
 // Config says which topics get which new ones.
 type Config struct {
-	// From is a topic filter, such as "sensors/+/temp". Messages on other topics are treated as Others says.
-	From string `yaml:"from"`
-	// To is the new topic: {1} is the level that the first "+" of From has matched, {2} the second, and a last level {#} is all that "#"
-	// has matched, such as "site/alice/{1}/temp".
-	To string `yaml:"to"`
-	// Others is what becomes of messages that From does not match: "pass", unchanged, or "drop". Default pass.
-	Others string `yaml:"others"`
+	From   string `yaml:"from" doc:"filter of the topics that are renamed, such as sensors/+/temp"`
+	To     string `yaml:"to" doc:"the new topic, with {1} for what the first + of from matched, {2} for the second, and {#} as the last level for what # matched"`
+	Others string `yaml:"others" enum:"pass,drop" doc:"what becomes of messages that from does not match"`
 }
 
 const (

@@ -8,13 +8,10 @@ import (
 
 // Config says how often a topic may pass.
 type Config struct {
-	// Every is the interval in which at most one message of a topic passes, such as 10s. There is no default.
-	Every time.Duration `yaml:"every"`
-	// Topics is how many topics are sampled at once. Beyond, the interval of the one that has waited for the longest ends early: more
-	// passes, nothing is lost. Default 100000.
-	Topics int `yaml:"topics"`
-	// Bytes of payloads that are kept back at most; beyond, intervals end early too. Default 64 MiB.
-	Bytes int64 `yaml:"bytes" weft:"size"`
+	Every time.Duration `yaml:"every" doc:"the interval in which at most one message of a topic passes, 10ms to 744h; required"`
+	// Beyond Topics and Bytes the interval of the topic that has waited for the longest ends early: more passes, nothing is lost.
+	Topics int   `yaml:"topics" doc:"how many topics are sampled at once"`
+	Bytes  int64 `yaml:"bytes" weft:"size" doc:"how many bytes of payloads are kept back at most"`
 }
 
 // SetDefaults fills in what was left out.

@@ -116,6 +116,8 @@ const (
 	OptionType_OPTION_TYPE_SIZE OptionType = 6
 	// A list of strings.
 	OptionType_OPTION_TYPE_LIST OptionType = 7
+	// A string that is never shown.
+	OptionType_OPTION_TYPE_SECRET OptionType = 8
 )
 
 // Enum value maps for OptionType.
@@ -129,6 +131,7 @@ var (
 		5: "OPTION_TYPE_DURATION",
 		6: "OPTION_TYPE_SIZE",
 		7: "OPTION_TYPE_LIST",
+		8: "OPTION_TYPE_SECRET",
 	}
 	OptionType_value = map[string]int32{
 		"OPTION_TYPE_UNSPECIFIED": 0,
@@ -139,6 +142,7 @@ var (
 		"OPTION_TYPE_DURATION":    5,
 		"OPTION_TYPE_SIZE":        6,
 		"OPTION_TYPE_LIST":        7,
+		"OPTION_TYPE_SECRET":      8,
 	}
 )
 
@@ -360,7 +364,9 @@ type Option struct {
 	// What it means, in a sentence.
 	Comment string `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
 	// Whether it must be given.
-	Required      bool `protobuf:"varint,5,opt,name=required,proto3" json:"required,omitempty"`
+	Required bool `protobuf:"varint,5,opt,name=required,proto3" json:"required,omitempty"`
+	// The words that it may be; none where any may.
+	Values        []string `protobuf:"bytes,6,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +434,13 @@ func (x *Option) GetRequired() bool {
 		return x.Required
 	}
 	return false
+}
+
+func (x *Option) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
 }
 
 type CheckRequest struct {
@@ -606,13 +619,14 @@ const file_weft_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\acomment\x18\x03 \x01(\tR\acomment\x120\n" +
 	"\aoptions\x18\x04 \x03(\v2\x16.weft.plugin.v1.OptionR\aoptions\x12\x1c\n" +
-	"\tdirectory\x18\x05 \x01(\bR\tdirectory\"\x9a\x01\n" +
+	"\tdirectory\x18\x05 \x01(\bR\tdirectory\"\xb2\x01\n" +
 	"\x06Option\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1a.weft.plugin.v1.OptionTypeR\x04type\x12\x18\n" +
 	"\adefault\x18\x03 \x01(\tR\adefault\x12\x18\n" +
 	"\acomment\x18\x04 \x01(\tR\acomment\x12\x1a\n" +
-	"\brequired\x18\x05 \x01(\bR\brequired\"f\n" +
+	"\brequired\x18\x05 \x01(\bR\brequired\x12\x16\n" +
+	"\x06values\x18\x06 \x03(\tR\x06values\"f\n" +
 	"\fCheckRequest\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.weft.plugin.v1.KindR\x04kind\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -626,7 +640,7 @@ const file_weft_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
 	"KIND_STAGE\x10\x01\x12\x12\n" +
-	"\x0eKIND_TRANSPORT\x10\x02*\xcc\x01\n" +
+	"\x0eKIND_TRANSPORT\x10\x02*\xe4\x01\n" +
 	"\n" +
 	"OptionType\x12\x1b\n" +
 	"\x17OPTION_TYPE_UNSPECIFIED\x10\x00\x12\x14\n" +
@@ -636,7 +650,8 @@ const file_weft_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x12OPTION_TYPE_NUMBER\x10\x04\x12\x18\n" +
 	"\x14OPTION_TYPE_DURATION\x10\x05\x12\x14\n" +
 	"\x10OPTION_TYPE_SIZE\x10\x06\x12\x14\n" +
-	"\x10OPTION_TYPE_LIST\x10\a2\xa4\x01\n" +
+	"\x10OPTION_TYPE_LIST\x10\a\x12\x16\n" +
+	"\x12OPTION_TYPE_SECRET\x10\b2\xa4\x01\n" +
 	"\rPluginService\x12M\n" +
 	"\bDescribe\x12\x1f.weft.plugin.v1.DescribeRequest\x1a .weft.plugin.v1.DescribeResponse\x12D\n" +
 	"\x05Check\x12\x1c.weft.plugin.v1.CheckRequest\x1a\x1d.weft.plugin.v1.CheckResponseBBZ@github.com/weft-relay/weft/plugins/proto/weft/plugin/v1;pluginv1b\x06proto3"

@@ -156,8 +156,8 @@ type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// This node's name on the transport.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Names on the transport of the peers that are reached over it, whose feeds this node follows.
-	Peers []string `protobuf:"bytes,2,rep,name=peers,proto3" json:"peers,omitempty"`
+	// The peers that are reached over it, whose feeds this node follows.
+	Peers []*Peer `protobuf:"bytes,2,rep,name=peers,proto3" json:"peers,omitempty"`
 	// A folder of the transport's own, for what it must keep over a restart. It may not be there yet.
 	DataDir       string `protobuf:"bytes,3,opt,name=data_dir,json=dataDir,proto3" json:"data_dir,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -201,7 +201,7 @@ func (x *Node) GetName() string {
 	return ""
 }
 
-func (x *Node) GetPeers() []string {
+func (x *Node) GetPeers() []*Peer {
 	if x != nil {
 		return x.Peers
 	}
@@ -215,6 +215,61 @@ func (x *Node) GetDataDir() string {
 	return ""
 }
 
+// Peer is another node.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name on the transport.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its Ed25519 public key.
+	Key           []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Peer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Peer) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type TransportServiceOpenResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Names the transport from now on. No two that are open have the same.
@@ -225,7 +280,7 @@ type TransportServiceOpenResponse struct {
 
 func (x *TransportServiceOpenResponse) Reset() {
 	*x = TransportServiceOpenResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[2]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -237,7 +292,7 @@ func (x *TransportServiceOpenResponse) String() string {
 func (*TransportServiceOpenResponse) ProtoMessage() {}
 
 func (x *TransportServiceOpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[2]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -250,7 +305,7 @@ func (x *TransportServiceOpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportServiceOpenResponse.ProtoReflect.Descriptor instead.
 func (*TransportServiceOpenResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{2}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TransportServiceOpenResponse) GetHandle() uint64 {
@@ -274,7 +329,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[3]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +341,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[3]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +354,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{3}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Frame) GetUuid() string {
@@ -336,7 +391,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[4]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +403,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[4]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +416,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{4}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PublishRequest) GetHandle() uint64 {
@@ -395,7 +450,7 @@ type PublishResponse struct {
 
 func (x *PublishResponse) Reset() {
 	*x = PublishResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[5]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -407,7 +462,7 @@ func (x *PublishResponse) String() string {
 func (*PublishResponse) ProtoMessage() {}
 
 func (x *PublishResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[5]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -420,7 +475,7 @@ func (x *PublishResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishResponse.ProtoReflect.Descriptor instead.
 func (*PublishResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{5}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PublishResponse) GetErrors() []*FrameError {
@@ -444,7 +499,7 @@ type FrameError struct {
 
 func (x *FrameError) Reset() {
 	*x = FrameError{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[6]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -456,7 +511,7 @@ func (x *FrameError) String() string {
 func (*FrameError) ProtoMessage() {}
 
 func (x *FrameError) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[6]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -469,7 +524,7 @@ func (x *FrameError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FrameError.ProtoReflect.Descriptor instead.
 func (*FrameError) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{6}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FrameError) GetIndex() uint32 {
@@ -508,7 +563,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[7]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -520,7 +575,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[7]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -533,7 +588,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{7}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SubscribeRequest) GetRequest() isSubscribeRequest_Request {
@@ -591,7 +646,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[8]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +658,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[8]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +671,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{8}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Subscription) GetHandle() uint64 {
@@ -656,7 +711,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[9]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +723,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[9]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +736,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{9}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SubscribeResponse) GetNumber() uint64 {
@@ -721,7 +776,7 @@ type ReportRequest struct {
 
 func (x *ReportRequest) Reset() {
 	*x = ReportRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[10]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -733,7 +788,7 @@ func (x *ReportRequest) String() string {
 func (*ReportRequest) ProtoMessage() {}
 
 func (x *ReportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[10]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -746,7 +801,7 @@ func (x *ReportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
 func (*ReportRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{10}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReportRequest) GetHandle() uint64 {
@@ -778,7 +833,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[11]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +845,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[11]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +858,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{11}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReportResponse) GetState() State {
@@ -873,7 +928,7 @@ type AnnounceRequest struct {
 
 func (x *AnnounceRequest) Reset() {
 	*x = AnnounceRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[12]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +940,7 @@ func (x *AnnounceRequest) String() string {
 func (*AnnounceRequest) ProtoMessage() {}
 
 func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[12]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +953,7 @@ func (x *AnnounceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceRequest.ProtoReflect.Descriptor instead.
 func (*AnnounceRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{12}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AnnounceRequest) GetHandle() uint64 {
@@ -923,7 +978,7 @@ type AnnounceResponse struct {
 
 func (x *AnnounceResponse) Reset() {
 	*x = AnnounceResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[13]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +990,7 @@ func (x *AnnounceResponse) String() string {
 func (*AnnounceResponse) ProtoMessage() {}
 
 func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[13]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1003,7 @@ func (x *AnnounceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnnounceResponse.ProtoReflect.Descriptor instead.
 func (*AnnounceResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{13}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{14}
 }
 
 type WatchRequest struct {
@@ -960,7 +1015,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[14]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -972,7 +1027,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[14]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -985,7 +1040,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{14}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRequest) GetHandle() uint64 {
@@ -1007,7 +1062,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[15]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1074,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[15]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1087,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{15}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchResponse) GetNode() string {
@@ -1058,7 +1113,7 @@ type TransportServiceCloseRequest struct {
 
 func (x *TransportServiceCloseRequest) Reset() {
 	*x = TransportServiceCloseRequest{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[16]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1125,7 @@ func (x *TransportServiceCloseRequest) String() string {
 func (*TransportServiceCloseRequest) ProtoMessage() {}
 
 func (x *TransportServiceCloseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[16]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1138,7 @@ func (x *TransportServiceCloseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportServiceCloseRequest.ProtoReflect.Descriptor instead.
 func (*TransportServiceCloseRequest) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{16}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TransportServiceCloseRequest) GetHandle() uint64 {
@@ -1101,7 +1156,7 @@ type TransportServiceCloseResponse struct {
 
 func (x *TransportServiceCloseResponse) Reset() {
 	*x = TransportServiceCloseResponse{}
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[17]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1168,7 @@ func (x *TransportServiceCloseResponse) String() string {
 func (*TransportServiceCloseResponse) ProtoMessage() {}
 
 func (x *TransportServiceCloseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_weft_plugin_v1_transport_proto_msgTypes[17]
+	mi := &file_weft_plugin_v1_transport_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1181,7 @@ func (x *TransportServiceCloseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransportServiceCloseResponse.ProtoReflect.Descriptor instead.
 func (*TransportServiceCloseResponse) Descriptor() ([]byte, []int) {
-	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{17}
+	return file_weft_plugin_v1_transport_proto_rawDescGZIP(), []int{18}
 }
 
 var File_weft_plugin_v1_transport_proto protoreflect.FileDescriptor
@@ -1138,11 +1193,14 @@ const file_weft_plugin_v1_transport_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\aoptions\x18\x02 \x01(\fR\aoptions\x12\x1a\n" +
 	"\binstance\x18\x03 \x01(\tR\binstance\x12(\n" +
-	"\x04node\x18\x04 \x01(\v2\x14.weft.plugin.v1.NodeR\x04node\"K\n" +
+	"\x04node\x18\x04 \x01(\v2\x14.weft.plugin.v1.NodeR\x04node\"a\n" +
 	"\x04Node\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05peers\x18\x02 \x03(\tR\x05peers\x12\x19\n" +
-	"\bdata_dir\x18\x03 \x01(\tR\adataDir\"6\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
+	"\x05peers\x18\x02 \x03(\v2\x14.weft.plugin.v1.PeerR\x05peers\x12\x19\n" +
+	"\bdata_dir\x18\x03 \x01(\tR\adataDir\",\n" +
+	"\x04Peer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"6\n" +
 	"\x1cTransportServiceOpenResponse\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\"Q\n" +
 	"\x05Frame\x12\x12\n" +
@@ -1231,55 +1289,57 @@ func file_weft_plugin_v1_transport_proto_rawDescGZIP() []byte {
 }
 
 var file_weft_plugin_v1_transport_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_weft_plugin_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_weft_plugin_v1_transport_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_weft_plugin_v1_transport_proto_goTypes = []any{
 	(State)(0),                            // 0: weft.plugin.v1.State
 	(*TransportServiceOpenRequest)(nil),   // 1: weft.plugin.v1.TransportServiceOpenRequest
 	(*Node)(nil),                          // 2: weft.plugin.v1.Node
-	(*TransportServiceOpenResponse)(nil),  // 3: weft.plugin.v1.TransportServiceOpenResponse
-	(*Frame)(nil),                         // 4: weft.plugin.v1.Frame
-	(*PublishRequest)(nil),                // 5: weft.plugin.v1.PublishRequest
-	(*PublishResponse)(nil),               // 6: weft.plugin.v1.PublishResponse
-	(*FrameError)(nil),                    // 7: weft.plugin.v1.FrameError
-	(*SubscribeRequest)(nil),              // 8: weft.plugin.v1.SubscribeRequest
-	(*Subscription)(nil),                  // 9: weft.plugin.v1.Subscription
-	(*SubscribeResponse)(nil),             // 10: weft.plugin.v1.SubscribeResponse
-	(*ReportRequest)(nil),                 // 11: weft.plugin.v1.ReportRequest
-	(*ReportResponse)(nil),                // 12: weft.plugin.v1.ReportResponse
-	(*AnnounceRequest)(nil),               // 13: weft.plugin.v1.AnnounceRequest
-	(*AnnounceResponse)(nil),              // 14: weft.plugin.v1.AnnounceResponse
-	(*WatchRequest)(nil),                  // 15: weft.plugin.v1.WatchRequest
-	(*WatchResponse)(nil),                 // 16: weft.plugin.v1.WatchResponse
-	(*TransportServiceCloseRequest)(nil),  // 17: weft.plugin.v1.TransportServiceCloseRequest
-	(*TransportServiceCloseResponse)(nil), // 18: weft.plugin.v1.TransportServiceCloseResponse
-	nil,                                   // 19: weft.plugin.v1.ReportResponse.DroppedEntry
+	(*Peer)(nil),                          // 3: weft.plugin.v1.Peer
+	(*TransportServiceOpenResponse)(nil),  // 4: weft.plugin.v1.TransportServiceOpenResponse
+	(*Frame)(nil),                         // 5: weft.plugin.v1.Frame
+	(*PublishRequest)(nil),                // 6: weft.plugin.v1.PublishRequest
+	(*PublishResponse)(nil),               // 7: weft.plugin.v1.PublishResponse
+	(*FrameError)(nil),                    // 8: weft.plugin.v1.FrameError
+	(*SubscribeRequest)(nil),              // 9: weft.plugin.v1.SubscribeRequest
+	(*Subscription)(nil),                  // 10: weft.plugin.v1.Subscription
+	(*SubscribeResponse)(nil),             // 11: weft.plugin.v1.SubscribeResponse
+	(*ReportRequest)(nil),                 // 12: weft.plugin.v1.ReportRequest
+	(*ReportResponse)(nil),                // 13: weft.plugin.v1.ReportResponse
+	(*AnnounceRequest)(nil),               // 14: weft.plugin.v1.AnnounceRequest
+	(*AnnounceResponse)(nil),              // 15: weft.plugin.v1.AnnounceResponse
+	(*WatchRequest)(nil),                  // 16: weft.plugin.v1.WatchRequest
+	(*WatchResponse)(nil),                 // 17: weft.plugin.v1.WatchResponse
+	(*TransportServiceCloseRequest)(nil),  // 18: weft.plugin.v1.TransportServiceCloseRequest
+	(*TransportServiceCloseResponse)(nil), // 19: weft.plugin.v1.TransportServiceCloseResponse
+	nil,                                   // 20: weft.plugin.v1.ReportResponse.DroppedEntry
 }
 var file_weft_plugin_v1_transport_proto_depIdxs = []int32{
 	2,  // 0: weft.plugin.v1.TransportServiceOpenRequest.node:type_name -> weft.plugin.v1.Node
-	4,  // 1: weft.plugin.v1.PublishRequest.frames:type_name -> weft.plugin.v1.Frame
-	7,  // 2: weft.plugin.v1.PublishResponse.errors:type_name -> weft.plugin.v1.FrameError
-	9,  // 3: weft.plugin.v1.SubscribeRequest.open:type_name -> weft.plugin.v1.Subscription
-	0,  // 4: weft.plugin.v1.ReportResponse.state:type_name -> weft.plugin.v1.State
-	19, // 5: weft.plugin.v1.ReportResponse.dropped:type_name -> weft.plugin.v1.ReportResponse.DroppedEntry
-	1,  // 6: weft.plugin.v1.TransportService.Open:input_type -> weft.plugin.v1.TransportServiceOpenRequest
-	5,  // 7: weft.plugin.v1.TransportService.Publish:input_type -> weft.plugin.v1.PublishRequest
-	8,  // 8: weft.plugin.v1.TransportService.Subscribe:input_type -> weft.plugin.v1.SubscribeRequest
-	11, // 9: weft.plugin.v1.TransportService.Report:input_type -> weft.plugin.v1.ReportRequest
-	13, // 10: weft.plugin.v1.TransportService.Announce:input_type -> weft.plugin.v1.AnnounceRequest
-	15, // 11: weft.plugin.v1.TransportService.Watch:input_type -> weft.plugin.v1.WatchRequest
-	17, // 12: weft.plugin.v1.TransportService.Close:input_type -> weft.plugin.v1.TransportServiceCloseRequest
-	3,  // 13: weft.plugin.v1.TransportService.Open:output_type -> weft.plugin.v1.TransportServiceOpenResponse
-	6,  // 14: weft.plugin.v1.TransportService.Publish:output_type -> weft.plugin.v1.PublishResponse
-	10, // 15: weft.plugin.v1.TransportService.Subscribe:output_type -> weft.plugin.v1.SubscribeResponse
-	12, // 16: weft.plugin.v1.TransportService.Report:output_type -> weft.plugin.v1.ReportResponse
-	14, // 17: weft.plugin.v1.TransportService.Announce:output_type -> weft.plugin.v1.AnnounceResponse
-	16, // 18: weft.plugin.v1.TransportService.Watch:output_type -> weft.plugin.v1.WatchResponse
-	18, // 19: weft.plugin.v1.TransportService.Close:output_type -> weft.plugin.v1.TransportServiceCloseResponse
-	13, // [13:20] is the sub-list for method output_type
-	6,  // [6:13] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	3,  // 1: weft.plugin.v1.Node.peers:type_name -> weft.plugin.v1.Peer
+	5,  // 2: weft.plugin.v1.PublishRequest.frames:type_name -> weft.plugin.v1.Frame
+	8,  // 3: weft.plugin.v1.PublishResponse.errors:type_name -> weft.plugin.v1.FrameError
+	10, // 4: weft.plugin.v1.SubscribeRequest.open:type_name -> weft.plugin.v1.Subscription
+	0,  // 5: weft.plugin.v1.ReportResponse.state:type_name -> weft.plugin.v1.State
+	20, // 6: weft.plugin.v1.ReportResponse.dropped:type_name -> weft.plugin.v1.ReportResponse.DroppedEntry
+	1,  // 7: weft.plugin.v1.TransportService.Open:input_type -> weft.plugin.v1.TransportServiceOpenRequest
+	6,  // 8: weft.plugin.v1.TransportService.Publish:input_type -> weft.plugin.v1.PublishRequest
+	9,  // 9: weft.plugin.v1.TransportService.Subscribe:input_type -> weft.plugin.v1.SubscribeRequest
+	12, // 10: weft.plugin.v1.TransportService.Report:input_type -> weft.plugin.v1.ReportRequest
+	14, // 11: weft.plugin.v1.TransportService.Announce:input_type -> weft.plugin.v1.AnnounceRequest
+	16, // 12: weft.plugin.v1.TransportService.Watch:input_type -> weft.plugin.v1.WatchRequest
+	18, // 13: weft.plugin.v1.TransportService.Close:input_type -> weft.plugin.v1.TransportServiceCloseRequest
+	4,  // 14: weft.plugin.v1.TransportService.Open:output_type -> weft.plugin.v1.TransportServiceOpenResponse
+	7,  // 15: weft.plugin.v1.TransportService.Publish:output_type -> weft.plugin.v1.PublishResponse
+	11, // 16: weft.plugin.v1.TransportService.Subscribe:output_type -> weft.plugin.v1.SubscribeResponse
+	13, // 17: weft.plugin.v1.TransportService.Report:output_type -> weft.plugin.v1.ReportResponse
+	15, // 18: weft.plugin.v1.TransportService.Announce:output_type -> weft.plugin.v1.AnnounceResponse
+	17, // 19: weft.plugin.v1.TransportService.Watch:output_type -> weft.plugin.v1.WatchResponse
+	19, // 20: weft.plugin.v1.TransportService.Close:output_type -> weft.plugin.v1.TransportServiceCloseResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_weft_plugin_v1_transport_proto_init() }
@@ -1287,7 +1347,7 @@ func file_weft_plugin_v1_transport_proto_init() {
 	if File_weft_plugin_v1_transport_proto != nil {
 		return
 	}
-	file_weft_plugin_v1_transport_proto_msgTypes[7].OneofWrappers = []any{
+	file_weft_plugin_v1_transport_proto_msgTypes[8].OneofWrappers = []any{
 		(*SubscribeRequest_Open)(nil),
 		(*SubscribeRequest_Taken)(nil),
 	}
@@ -1297,7 +1357,7 @@ func file_weft_plugin_v1_transport_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_weft_plugin_v1_transport_proto_rawDesc), len(file_weft_plugin_v1_transport_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
