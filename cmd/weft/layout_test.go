@@ -51,6 +51,8 @@ var homes = map[string][]string{
 	"github.com/nats-io":       {"transports/nats"},
 	"github.com/libp2p":        {"transports/kademlia"},
 	"github.com/multiformats":  {"transports/kademlia"},
+	"github.com/hashicorp":     {"plugins/remote", "plugins/serve"},
+	"google.golang.org/grpc":   {"plugins/remote", "plugins/serve", "plugins/proto"},
 	"github.com/expr-lang":     {"plugins/stages/expr"},
 	"github.com/ThreeDotsLabs": {"pipeline", "plugins", "transports", "cmd"},
 }

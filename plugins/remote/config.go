@@ -1,0 +1,91 @@
+package remote
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Config says which program to run, and what it may use.
+type Config struct {
+	// Name is what the program is called in configurations, logs and status: 1 to 32 of a-z, 0-9, _ and -.
+	Name string `yaml:"name"`
+	// Command is the program and its arguments. One with a slash in it is a path, relative to the folder of the configuration file, which is
+	// also where the program runs; any other is looked for in PATH.
+	Command []string `yaml:"command"`
+	// Env is set beside PATH, HOME, USER, LANG, TZ and TMPDIR; nothing else of the node's own environment reaches the program.
+	Env map[string]string `yaml:"env" weft:"secret"`
+	// Memory is how many bytes the program with its children may use; when it uses more it is killed and started again. 0 is no limit.
+	Memory int64 `yaml:"memory" weft:"size"`
+	// Timeout is how long a start, a call or a health check may take; a program that takes longer is killed and started again.
+	Timeout time.Duration `yaml:"timeout"`
+
+	Dir string `yaml:"-"` // the folder of the configuration file; empty is the working directory
+}
+
+// Defaults and bounds.
+const (
+	defaultMemory  = 256 << 20
+	leastMemory    = 1 << 20
+	defaultTimeout = 10 * time.Second
+	leastTimeout   = 100 * time.Millisecond
+	mostTimeout    = time.Hour
+)
+
+// SetDefaults sets what holds when the key is not there.
+func (c *Config) SetDefaults() {
+	c.Memory = defaultMemory
+	c.Timeout = defaultTimeout
+}
+
+var (
+	validName     = regexp.MustCompile(`^[a-z0-9_-]{1,32}$`)
+	validVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// Validate reports everything that is wrong with the section, joined. It looks at no file.
+func (c *Config) Validate() error {
+	var errs []error
+	switch {
+	case c.Name == "":
+		errs = append(errs, errors.New("name: missing; name the plugin, such as name: lora"))
+	case !validName.MatchString(c.Name):
+		errs = append(errs, fmt.Errorf("name: %q is not a name; use 1 to 32 of a-z, 0-9, _ and -", c.Name))
+	}
+	if len(c.Command) == 0 || c.Command[0] == "" {
+		errs = append(errs, errors.New("command: missing; give the program and its arguments, such as [./lora-plugin, --port, /dev/ttyUSB0]"))
+	}
+	for key := range c.Env {
+		if !validVariable.MatchString(key) || reserved(key) {
+			errs = append(errs, fmt.Errorf("env: %q is not a variable to set; use letters, digits and _, not beginning with a digit, with PLUGIN_ or with WEFT_PLUGIN", key))
+		}
+	}
+	if c.Memory != 0 && c.Memory < leastMemory {
+		errs = append(errs, fmt.Errorf("memory: %d bytes are too few for any program; write 1MiB or more, or 0 for no limit", c.Memory))
+	}
+	if c.Timeout < leastTimeout || c.Timeout > mostTimeout {
+		errs = append(errs, fmt.Errorf("timeout: %v is out of range; write 100ms to 1h", c.Timeout))
+	}
+	return errors.Join(errs...)
+}
+
+// reserved says whether the handshake uses the variable.
+func reserved(key string) bool {
+	return strings.HasPrefix(key, "PLUGIN_") || strings.HasPrefix(key, "WEFT_PLUGIN")
+}
+
+// path returns the program as it is to be looked for.
+func (c *Config) path() string {
+	program := c.Command[0]
+	if !strings.ContainsRune(program, '/') || filepath.IsAbs(program) {
+		return program
+	}
+	absolute, err := filepath.Abs(filepath.Join(c.Dir, program))
+	if err != nil {
+		return program
+	}
+	return absolute
+}

@@ -1,0 +1,19 @@
+//go:build !unix
+
+package remote
+
+import (
+	"os"
+	"os/exec"
+	"syscall"
+)
+
+func attributes() *syscall.SysProcAttr { return nil }
+
+func offer(int) {}
+
+func newGuard(int, *os.File) *exec.Cmd { return exec.Command("") }
+
+func terminateGroup(*os.Process) {}
+
+func killGroup(leader *os.Process) { _ = leader.Kill() }
