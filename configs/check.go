@@ -27,7 +27,12 @@ func (t *transport) decodeNode(d *decoder, n *yaml.Node, path string) {
 	for i, kind := range d.types.Transports {
 		known[i] = kind.Name
 	}
-	if at := d.typed(n, &t.Type, known, path); at >= 0 {
+	at := d.typed(n, &t.Type, known, path)
+	if o := d.remote(t.Type, n, path); o != nil {
+		t.config = o
+		return
+	}
+	if at >= 0 {
 		kind := d.types.Transports[at]
 		v := fresh(kind.Config)
 		t.config, t.proves = v.Addr().Interface(), !kind.NeedsKey
@@ -54,6 +59,7 @@ func (d *decoder) checkNames(doc *document) {
 			d.report(under("transports", name), "%q is no name; write 1 to 32 of a-z 0-9 _ -", name)
 		}
 	}
+	d.checkPrograms(doc)
 	peers := d.checkPeers(doc, transports)
 	for i, s := range doc.Subscribe {
 		for j, name := range s.From {

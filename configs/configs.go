@@ -32,7 +32,9 @@ type Types struct {
 	// Broker returns a new pointer to the struct of the `broker` section.
 	Broker     func() any
 	Transports []TransportType
-	Stages     []StageType
+	// Plugins returns a new pointer to the list of the `plugins` section, whose items have a method PluginName() string; nil for none.
+	Plugins func() any
+	Stages  []StageType
 }
 
 // TransportType is a kind of transport, by the name that `type` gives it.
@@ -47,6 +49,7 @@ type TransportType struct {
 type File struct {
 	Node       pipeline.Config
 	Broker     any         // as Types.Broker made it
+	Plugins    any         // as Types.Plugins made it
 	Transports []Transport // by name
 	Admin      Admin
 
@@ -64,6 +67,9 @@ func (f *File) Identity() (ed25519.PrivateKey, error) {
 	}
 	return id.Private(), nil
 }
+
+// Dir returns the folder of the file, where relative paths in it begin.
+func (f *File) Dir() string { return filepath.Dir(f.source.file) }
 
 // Problem returns what is wrong with the file at a key, such as "transports.hub", and showed only when it was used: [Problems]
 // if errors.Join has joined several. One whose text begins with "KEY: " is a problem of that key in the key.
@@ -181,8 +187,8 @@ func decode(name string, text []byte, types Types) (*decoder, *document) {
 func (doc *document) file() *File {
 	f := &File{
 		Node:   pipeline.Config{Node: doc.Node, DataDir: doc.DataDir},
-		Broker: doc.Broker,
-		Admin:  doc.Admin,
+		Broker: doc.Broker, Plugins: doc.Plugins,
+		Admin: doc.Admin,
 
 		RouteStages: map[string][]Stage{},
 	}

@@ -36,6 +36,7 @@ type decoder struct {
 	dir      string // of the file: where relative paths begin
 	types    Types
 	problems Problems
+	remotes  []remoteUse // where plugins are named
 }
 
 // nodeDecoder is a type of this package with a notation of its own.

@@ -121,20 +121,23 @@ func typedSchema(name string, config func() any, types Types) object {
 	return s
 }
 
+// remoteType is the type that a plugin has which is a program of its own.
+const remoteType = `^[a-z0-9_-]{1,32}\.[a-z0-9_-]{1,32}$`
+
+// remoteSchema allows a type of a plugin with any keys.
+var remoteSchema = object{
+	"type": "object", "properties": object{"type": object{"type": "string", "pattern": remoteType}}, "required": []string{"type"},
+}
+
 func transportSchemas(types Types) (all []any) {
 	for _, t := range types.Transports {
 		all = append(all, typedSchema(t.Name, t.Config, types))
 	}
-	return all
+	return append(all, remoteSchema)
 }
 
-// oneOfTypes allows one of the typed entries; none where there are none.
-func oneOfTypes(all []any) object {
-	if len(all) == 0 {
-		return object{"not": object{}}
-	}
-	return object{"oneOf": all}
-}
+// oneOfTypes allows one of the typed entries.
+func oneOfTypes(all []any) object { return object{"oneOf": all} }
 
 // stageSchema allows the type of a stage alone, and its type with its keys.
 func stageSchema(types Types) object {
@@ -143,8 +146,8 @@ func stageSchema(types Types) object {
 		names = append(names, s.Name)
 		all = append(all, typedSchema(s.Name, s.Config, types))
 	}
-	word := object{"anyOf": []any{object{"enum": names}, object{"$ref": "#/$defs/environment"}}}
-	return object{"anyOf": []any{word, oneOfTypes(all)}}
+	word := object{"anyOf": []any{object{"enum": names}, object{"type": "string", "pattern": remoteType}, object{"$ref": "#/$defs/environment"}}}
+	return object{"anyOf": []any{word, oneOfTypes(append(all, remoteSchema))}}
 }
 
 func wordSchema(v reflect.Value, f field) object {

@@ -27,11 +27,15 @@ type document struct {
 	Peers      []peer               `yaml:"peers" doc:"the nodes that data may go to and come from"`
 	Transports map[string]transport `yaml:"transports" doc:"the networks between the nodes"`
 	Routes     []route              `yaml:"routes" doc:"what leaves this site"`
+	Plugins    any                  `yaml:"plugins" doc:"programs of your own that have types of transports and stages"`
 	Admin      Admin                `yaml:"admin" doc:"where the node answers about itself"`
 }
 
 func newDocument(types Types) *document {
-	doc := &document{Broker: types.Broker()}
+	doc := &document{Broker: types.Broker(), Plugins: new([]struct{})}
+	if types.Plugins != nil {
+		doc.Plugins = types.Plugins()
+	}
 	setDefaults(reflect.ValueOf(doc).Elem())
 	return doc
 }

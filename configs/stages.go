@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -42,6 +43,10 @@ func (s *stage) decodeNode(d *decoder, n *yaml.Node, path string) {
 		known[i] = kind.Name
 	}
 	at := d.typed(n, &s.Type, known, path)
+	if o := d.remote(s.Type, n, path); o != nil {
+		s.config = o
+		return
+	}
 	if at < 0 {
 		return
 	}
@@ -77,6 +82,7 @@ func (d *decoder) typed(n *yaml.Node, word *string, known []string, path string)
 		return -1
 	case *word == "":
 		d.report(at, "missing; %s", suggest("", known))
+	case strings.Contains(*word, "."): // of a plugin
 	case found < 0:
 		d.report(at, "unknown type %q; %s", *word, suggest(*word, known))
 	}

@@ -22,6 +22,7 @@ type Status struct {
 	Transports map[string]Report `json:"transports"`
 	Peers      []PeerStatus      `json:"peers"`
 	Lanes      []LaneStatus      `json:"lanes"`
+	Plugins    []PluginStatus    `json:"plugins,omitempty"`
 	Outgoing   Outgoing          `json:"outgoing"`
 	Incoming   Incoming          `json:"incoming"`
 }
@@ -50,6 +51,35 @@ type LaneStatus struct {
 	SentBytes uint64    `json:"sent_bytes"`                // of those frames
 	OnItsWay  time.Time `json:"on_its_way_since,omitzero"` // when the frame was given to the transport that it has not confirmed yet
 	lanes.Stats
+}
+
+// PluginStatus is the account of a plugin that is a program of its own.
+type PluginStatus struct {
+	Name         string    `json:"name"`
+	State        string    `json:"state"`             // "running", "starting", "waiting" (before it is started again) or "stopped"
+	Program      string    `json:"program,omitempty"` // what it calls itself
+	Version      string    `json:"version,omitempty"`
+	PID          int       `json:"pid,omitempty"`
+	Since        time.Time `json:"since,omitzero"` // of this run
+	Restarts     uint64    `json:"restarts"`
+	Error        string    `json:"error,omitempty"`         // why it ended last
+	Memory       int64     `json:"memory,omitempty"`        // bytes, with its children
+	MemoryLimit  int64     `json:"memory_limit,omitempty"`  // bytes; 0 for no limit
+	LinesSkipped uint64    `json:"lines_skipped,omitempty"` // of its output, because they were too many
+}
+
+// AddPlugins adds what else is in the process that the node knows nothing of, and what is wrong with it.
+func (s *Status) AddPlugins(all []PluginStatus) {
+	s.Plugins = all
+	for _, p := range all {
+		if p.State != "running" {
+			problem := "plugin " + p.Name + " is " + p.State
+			if p.Error != "" {
+				problem += ": " + p.Error
+			}
+			s.Problems = append(s.Problems, problem)
+		}
+	}
 }
 
 // Outgoing counts what came from the broker since the start.

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,14 +13,16 @@ import (
 	"github.com/weft-relay/weft/transports/twister"
 )
 
-// Check builds all that the file asks for, and connects to nothing. The error names everything that cannot be built, addresses that
-// are listened on and Twister users that are posted as twice, and what a Twister profile has no room for.
-func (s *Set) Check(file *configs.File) error {
+// Check builds all that the file asks for, and connects to nothing; its programs are started once, to be asked. The error names everything
+// that cannot be built, addresses that are listened on and Twister users that are posted as twice, and what a Twister profile has no room for.
+func (s *Set) Check(ctx context.Context, file *configs.File) error {
 	log := slog.New(slog.DiscardHandler)
 	_, brokerErr := NewBroker(file, nil, log)
-	_, transportsErr := s.Transports(file, log)
-	_, stagesErr := s.Stages(file, log)
-	return errors.Join(brokerErr, transportsErr, stagesErr, sameAddress(file), sameUser(file), tightProfile(file))
+	programs, programsErr := NewPrograms(file, log)
+	_, transportsErr := s.Transports(file, programs, log)
+	_, stagesErr := s.Stages(file, programs, log)
+	return errors.Join(brokerErr, programsErr, transportsErr, stagesErr,
+		checkPrograms(ctx, file, programs), sameAddress(file), sameUser(file), tightProfile(file))
 }
 
 // Warnings returns what the file may say, and hardly means: a node runs with it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weft-relay/weft/configs"
 	"github.com/weft-relay/weft/pipeline/stage"
+	"github.com/weft-relay/weft/plugins/remote"
 	"github.com/weft-relay/weft/plugins/stages/expr"
 	"github.com/weft-relay/weft/plugins/stages/jsonpick"
 	"github.com/weft-relay/weft/plugins/stages/onchange"
@@ -69,7 +70,7 @@ func (s *Set) find(kind, name string) (Plugin, bool) {
 
 // Types is what a configuration file may use.
 func (s *Set) Types() configs.Types {
-	types := configs.Types{Broker: func() any { return new(Broker) }}
+	types := configs.Types{Broker: func() any { return new(Broker) }, Plugins: func() any { return new([]remote.Config) }}
 	for _, p := range s.plugins {
 		if p.stage != nil {
 			types.Stages = append(types.Stages, configs.StageType{Name: p.name, Config: p.config})
@@ -95,7 +96,7 @@ func (s *Set) LoadPart(path string, keys ...string) (*configs.File, error) {
 }
 
 // Transports builds the file's transports, by name. It connects to nothing. The error names every one that cannot be built.
-func (s *Set) Transports(file *configs.File, log *slog.Logger) (map[string]transports.Transport, error) {
+func (s *Set) Transports(file *configs.File, programs Programs, log *slog.Logger) (map[string]transports.Transport, error) {
 	built := make(map[string]transports.Transport, len(file.Transports))
 	var errs []error
 	for _, t := range file.Transports {
@@ -121,47 +122,48 @@ func newNode(file *configs.File, t configs.Transport, needsKey bool) node {
 	return n
 }
 
-// Stages returns the file's stages. It builds each once, and the error names every one that cannot be built.
-func (s *Set) Stages(file *configs.File, log *slog.Logger) (stage.Steps, error) {
-	steps := stage.Steps{Routes: map[string][]stage.Step{}}
+// Stages returns the file's stages, those of programs among them. It builds each of the others once, and the error names every one that
+// cannot be built.
+func (s *Set) Stages(file *configs.File, programs Programs, log *slog.Logger) (stage.Steps, error) {
+	steps := stage.Steps{Routes: map[string][]stage.Step{}, Subscribe: make([][]stage.Step, len(file.SubscriptionStages))}
 	var errs []error
+	list := func(at, of string, all []configs.Stage) []stage.Step {
+		built := make([]stage.Step, len(all))
+		for i, c := range all {
+			var err error
+			built[i], err = s.step(file, programs, fmt.Sprintf("%s.stages[%d]", at, i), of, c, log)
+			errs = append(errs, err)
+		}
+		return built
+	}
 	for i, r := range file.Node.Routes {
-		all, err := s.steps(file, fmt.Sprintf("routes[%d]", i), file.RouteStages[r.Name], log.With("route", r.Name))
-		errs = append(errs, err)
-		if len(all) > 0 {
-			steps.Routes[r.Name] = all
+		if all := file.RouteStages[r.Name]; len(all) > 0 {
+			steps.Routes[r.Name] = list(fmt.Sprintf("routes[%d]", i), "route "+r.Name, all)
 		}
 	}
-	for i, list := range file.SubscriptionStages {
-		all, err := s.steps(file, fmt.Sprintf("subscribe[%d]", i), list, log.With("subscription", file.Node.Subscribe[i].Filter))
-		errs = append(errs, err)
-		steps.Subscribe = append(steps.Subscribe, all)
+	for i, all := range file.SubscriptionStages {
+		steps.Subscribe[i] = list(fmt.Sprintf("subscribe[%d]", i), "subscription "+file.Node.Subscribe[i].Filter, all)
 	}
 	return steps, errors.Join(errs...)
 }
 
-// steps returns the stages of one list, which is under the key at.
-func (s *Set) steps(file *configs.File, at string, list []configs.Stage, log *slog.Logger) (all []stage.Step, err error) {
-	var errs []error
-	for i, c := range list {
-		p, known := s.find("stage", c.Type)
-		key := fmt.Sprintf("%s.stages[%d]", at, i)
-		if !known {
-			errs = append(errs, file.Problem(key, fmt.Errorf("unknown type %q", c.Type)))
-			continue
-		}
-		log := log.With("stage", c.Type)
-		step := stage.Step{Name: c.Type, New: func() (stage.Stage, error) {
-			built, err := p.stage(c.Config, log)
-			if err != nil {
-				return nil, file.Problem(key, err)
-			}
-			return built, nil
-		}}
-		if _, err := step.New(); err != nil {
-			errs = append(errs, err)
-		}
-		all = append(all, step)
+// step returns a stage that is under the key at, of a route or a subscription.
+func (s *Set) step(file *configs.File, programs Programs, at, of string, c configs.Stage, log *slog.Logger) (stage.Step, error) {
+	if o, ok := c.Config.(*configs.Options); ok {
+		return programs.step(o, of), nil
 	}
-	return all, errors.Join(errs...)
+	p, known := s.find("stage", c.Type)
+	if !known {
+		return stage.Step{}, file.Problem(at, fmt.Errorf("unknown type %q", c.Type))
+	}
+	log = log.With("of", of, "stage", c.Type)
+	step := stage.Step{Name: c.Type, New: func() (stage.Stage, error) {
+		built, err := p.stage(c.Config, log)
+		if err != nil {
+			return nil, file.Problem(at, err)
+		}
+		return built, nil
+	}}
+	_, err := step.New()
+	return step, err
 }

@@ -27,7 +27,7 @@ func TestExampleFilesAreValid(t *testing.T) {
 		file, err := set.Load(path)
 		require.NoError(t, err)
 		require.Equal(t, strings.TrimSuffix(filepath.Base(path), ".yaml"), file.Node.Node)
-		require.NoError(t, set.Check(file))
+		require.NoError(t, set.Check(t.Context(), file))
 	}
 }
 
@@ -52,7 +52,7 @@ func TestExamplesInTheDocumentationAreValid(t *testing.T) {
 				}
 				file, err := configs.Parse(path, []byte(config), set.Types())
 				require.NoError(t, err, "%s:\n%s", path, config)
-				require.NoError(t, set.Check(file), "%s:\n%s", path, config)
+				require.NoError(t, set.Check(t.Context(), file), "%s:\n%s", path, config)
 			}
 		}
 	}
@@ -117,7 +117,7 @@ func TestRefusalsOfWhatIsBuiltIn(t *testing.T) {
 		require.True(t, found, "no line of dashes in %s", path)
 		file, err := configs.Parse("weft.yaml", []byte(input), set.Types())
 		if err == nil {
-			err = set.Check(file)
+			err = set.Check(t.Context(), file)
 		}
 		require.Error(t, err, path)
 		here, absErr := filepath.Abs(".")
@@ -173,7 +173,7 @@ transports:
   lark: {type: twister, url: "http://user:s3cret@127.0.0.1:28332", user: other}
 `), set.Types())
 		require.NoError(t, err)
-		return set.Check(file)
+		return set.Check(t.Context(), file)
 	}
 	long := strings.Repeat("x", 4050)
 	require.NoError(t, check(`"`+long+`"`))
@@ -217,7 +217,7 @@ routes: [{name: doors, match: ["doors/#"]}]
 	require.NoError(t, err)
 	require.Equal(t, "[mesh (kademlia)]", fmt.Sprint(file.Transports))
 	require.Equal(t, "mesh", file.Node.Routes[0].To)
-	require.NoError(t, set.Check(file))
+	require.NoError(t, set.Check(t.Context(), file))
 
 	file, err = configs.Parse("weft.yaml", []byte("node: alice"), set.Types())
 	require.NoError(t, err)

@@ -91,8 +91,8 @@ subscribe: ["a/#", {filter: "b/#", stages: tag}]
 routes: [{name: doors, match: "doors/#", mode: broadcast, stages: [{type: tag, word: "1"}, {type: tag, word: "2", share: 0.5}]}]
 `), own.Types())
 	require.NoError(t, err)
-	require.NoError(t, own.Check(file))
-	steps, err := own.Stages(file, slog.New(slog.DiscardHandler))
+	require.NoError(t, own.Check(t.Context(), file))
+	steps, err := own.Stages(file, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	run := func(steps []stage.Step) string {
 		messages := []stage.Message{{ID: 1, Topic: "a", Payload: []byte("x")}}
@@ -130,7 +130,7 @@ routes:
         share: 3
 `), own.Types())
 	require.NoError(t, err)
-	require.EqualError(t, own.Check(file), `weft.yaml:12: routes[0].stages[1].share: more than 1; write 0 to 1
+	require.EqualError(t, own.Check(t.Context(), file), `weft.yaml:12: routes[0].stages[1].share: more than 1; write 0 to 1
 weft.yaml:4: subscribe[0].stages[1].share: more than 1; write 0 to 1`)
 }
 
@@ -147,7 +147,7 @@ transports: {air: {type: radio, port: 3}, song: {type: lark}}
 routes: [{name: doors, match: "doors/#", to: song}]
 `), own.Types())
 	require.NoError(t, err, "over a network that proves names a peer needs no key")
-	built, err := own.Transports(file, slog.New(slog.DiscardHandler))
+	built, err := own.Transports(file, nil, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	node := built["air"].(*radio).node
 	require.Equal(t, "alice", node.Name)

@@ -43,6 +43,11 @@ var (
 	laneWaiting = desc("lane_waiting", "1 while the last attempt to deliver has failed.", "lane")
 	laneFrames  = desc("lane_frames_total", "Frames published.", "lane")
 	laneSent    = desc("lane_sent_bytes_total", "Bytes of the frames published.", "lane")
+
+	pluginUp       = desc("plugin_up", "1 while the plugin's program runs.", "plugin")
+	pluginRestarts = desc("plugin_restarts_total", "How often the plugin's program was started again.", "plugin")
+	pluginMemory   = desc("plugin_memory_bytes", "Memory of the plugin's program and its children.", "plugin")
+	pluginSkipped  = desc("plugin_skipped_lines_total", "Lines of the program's output that were too many to be logged.", "plugin")
 )
 
 // Describe implements prometheus.Collector. Nothing is described: labels come and go with the configuration.
@@ -68,6 +73,12 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- gauge(postsExact, boolean(p.Exact), name)
 			ch <- gauge(postRefill, p.Refill.Seconds(), name)
 		}
+	}
+	for _, p := range s.Plugins {
+		ch <- gauge(pluginUp, boolean(p.State == "running"), p.Name)
+		ch <- gauge(pluginMemory, float64(p.Memory), p.Name)
+		count(pluginRestarts, p.Restarts, p.Name)
+		count(pluginSkipped, p.LinesSkipped, p.Name)
 	}
 	part("broker", s.Broker)
 	for name, t := range s.Transports {

@@ -11,20 +11,20 @@ import (
 
 // Config says which program to run, and what it may use.
 type Config struct {
-	// Name is what the program is called in configurations, logs and status: 1 to 32 of a-z, 0-9, _ and -.
-	Name string `yaml:"name"`
-	// Command is the program and its arguments. One with a slash in it is a path, relative to the folder of the configuration file, which is
-	// also where the program runs; any other is looked for in PATH.
-	Command []string `yaml:"command"`
-	// Env is set beside PATH, HOME, USER, LANG, TZ and TMPDIR; nothing else of the node's own environment reaches the program.
-	Env map[string]string `yaml:"env" weft:"secret"`
-	// Memory is how many bytes the program with its children may use; when it uses more it is killed and started again. 0 is no limit.
-	Memory int64 `yaml:"memory" weft:"size"`
-	// Timeout is how long a start, a call or a health check may take; a program that takes longer is killed and started again.
-	Timeout time.Duration `yaml:"timeout"`
+	Name string `yaml:"name" doc:"what the plugin is called: PLUGIN.TYPE is the type of a transport or a stage that it has"`
+	// A command with a slash in it is a path, relative to the folder of the configuration file, which is also where the program runs; any other
+	// is looked for in PATH.
+	Command []string `yaml:"command" doc:"the program and its arguments, a list"`
+	// Beside Env it has PATH, HOME, USER, LANG, TZ and TMPDIR; nothing else of the node's own environment reaches the program.
+	Env     map[string]string `yaml:"env" weft:"secret" doc:"variables of its environment, secrets"`
+	Memory  int64             `yaml:"memory" weft:"size" doc:"what it may use with its children; beyond, it is killed and started again; 0 for no limit"`
+	Timeout time.Duration     `yaml:"timeout" doc:"how long a start, a call or a health check may take before it is killed and started again, 100ms to 1h"`
 
 	Dir string `yaml:"-"` // the folder of the configuration file; empty is the working directory
 }
+
+// PluginName is what a configuration file calls it.
+func (c *Config) PluginName() string { return c.Name }
 
 // Defaults and bounds.
 const (

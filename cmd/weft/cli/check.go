@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -24,7 +25,7 @@ printed as a warning.`,
 			}
 			var wrong error
 			for _, file := range files {
-				warnings, err := g.check(file)
+				warnings, err := g.check(cmd.Context(), file)
 				for _, w := range warnings {
 					cmd.PrintErrln("warning:", w)
 				}
@@ -41,12 +42,12 @@ printed as a warning.`,
 }
 
 // check returns what a node with the file runs with and hardly should, and the errors with which none runs.
-func (g *globals) check(path string) (configs.Problems, error) {
+func (g *globals) check(ctx context.Context, path string) (configs.Problems, error) {
 	file, err := g.set.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	err = g.set.Check(file)
+	err = g.set.Check(ctx, file)
 	if wrong := identity.Check(file.Node.DataDir); wrong != nil {
 		err = errors.Join(err, file.Problem("data_dir", wrong))
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -32,12 +33,12 @@ func (r *reloads) problem() string {
 }
 
 // reread reads the file again and builds what it asks for.
-func (r *runner) reread(running *configs.File) (*configs.File, error) {
+func (r *runner) reread(ctx context.Context, running *configs.File) (*configs.File, error) {
 	file, err := r.set.Load(r.path)
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(sameNode(file, running), r.set.Check(file)); err != nil {
+	if err := errors.Join(sameNode(file, running), r.set.Check(ctx, file)); err != nil {
 		return nil, err
 	}
 	r.log.Info("configuration read again")

@@ -121,7 +121,7 @@ func (r *runner) await(ctx context.Context, running *configs.File, app *fx.App) 
 	for {
 		select {
 		case <-r.hangup:
-			file, err := r.reread(running)
+			file, err := r.reread(ctx, running)
 			r.changes.note(r.path, err)
 			if err == nil {
 				return file, nil

@@ -79,6 +79,9 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 			fmt.Fprintf(w, "\tin %s's peers\t%s is; `weft id` there must print the same\n", s.Node, peerEntry(p.Name, p.Key))
 		}
 	}
+	for i := range s.Plugins {
+		printPluginStatus(w, &s.Plugins[i])
+	}
 	for i := range s.Lanes {
 		printLane(w, &s.Lanes[i])
 	}
@@ -94,6 +97,14 @@ func printStatus(out io.Writer, s *pipeline.Status) error {
 func printReport(w io.Writer, what string, r pipeline.Report) {
 	fmt.Fprintf(w, "%s\t%s\tsince %s, %d reconnects%s%s%s\n",
 		what, r.State, r.Since.Format(time.DateTime), r.Reconnects, posts(r), reasons(", dropped", r.Dropped), because(r.Detail))
+}
+
+func printPluginStatus(w io.Writer, p *pipeline.PluginStatus) {
+	fmt.Fprintf(w, "plugin %s\t%s\t%s %s", p.Name, p.State, p.Program, p.Version)
+	if p.PID != 0 {
+		fmt.Fprintf(w, ", pid %d since %s, %d MiB", p.PID, p.Since.Format(time.DateTime), p.Memory>>20)
+	}
+	fmt.Fprintf(w, ", %d restarts%s\n", p.Restarts, because(p.Error))
 }
 
 // printMesh says where others reach this node, and how it reaches its peers.

@@ -12,13 +12,14 @@ import (
 
 // staged gives the only route of a site stages.
 func staged(s *site, stages ...any) {
-	s.node.config["routes"].(list)[0].(object)["stages"] = list(stages)
+	s.node.config["routes"].(list)[0].(object)["stages"] = stages
 }
 
 // there and back are stages that rename all under a topic, and undo that.
 func there(topic string) object {
 	return object{"type": "rename", "from": topic + "/#", "to": "far/" + topic + "/{#}"}
 }
+
 func back(topic string) object {
 	return object{"type": "rename", "from": "far/" + topic + "/#", "to": topic + "/{#}"}
 }
