@@ -16,7 +16,7 @@ func BenchmarkEmptyStage(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
 				in := make([]stage.Message, size)
 				for i := range in {
-					in[i] = message(uint64(i+1), fmt.Sprintf("sensors/%d/temperature", i), `{"value": 21.5, "unit": "celsius", "battery": 97}`)
+					in[i] = mqttMessage(uint64(i+1), fmt.Sprintf("sensors/%d/temperature", i), `{"value": 21.5, "unit": "celsius", "battery": 97}`)
 				}
 				if _, err := process(b, s, in); err != nil {
 					b.Fatal(err)

@@ -28,7 +28,7 @@ func TestGoExample(t *testing.T) {
 	decode := program.Stage("decode", []byte(`{"unit": "fahrenheit", "suffix": "/json"}`), "doors")
 	got, err := process(t, decode, messages("\x00\xd7", "odd"))
 	require.NoError(t, err)
-	require.Equal(t, []stage.Message{message(1, "a/b/json", `{"fahrenheit":70.7}`)}, got.Messages)
+	require.Equal(t, []stage.Message{mqttMessage(1, "a/b/json", `{"fahrenheit":70.7}`)}, got.Messages)
 	require.Equal(t, []stage.Refusal{{ID: 2, Reason: "a reading has two bytes"}}, got.Refused)
 
 	d, err := program.Describe(t.Context())
@@ -60,7 +60,7 @@ func TestNodeExample(t *testing.T) {
 	got, err := process(t, number, messages(`{"open": true}`, "no JSON", `{"open": false}`))
 	require.NoError(t, err)
 	require.Equal(t, stage.Output{Messages: []stage.Message{
-		message(1, "a/b", `{"open":true,"count":1}`), message(3, "a/b", `{"open":false,"count":2}`),
+		mqttMessage(1, "a/b", `{"open":true,"count":1}`), mqttMessage(3, "a/b", `{"open":false,"count":2}`),
 	}}, got)
 
 	_, err = process(t, program.Stage("number", []byte(`{"key": ""}`), "doors"), messages("one"))
