@@ -29,8 +29,8 @@ func FuzzAnswerIsWithinTheContract(f *testing.F) {
 		if proto.Unmarshal(encoded, &answer) != nil {
 			t.Skip()
 		}
-		kept := remote.Keeping{message(3, "a", ""), message(4, "b", "")}
-		in := []stage.Message{message(10, "a", "x"), message(11, "a", "y"), message(12, "b", "z")}
+		kept := remote.Keeping{mqttMessage(3, "a", ""), mqttMessage(4, "b", "")}
+		in := []stage.Message{mqttMessage(10, "a", "x"), mqttMessage(11, "a", "y"), mqttMessage(12, "b", "z")}
 		if shuffled {
 			in = []stage.Message{in[2], in[0], in[0], in[1]}
 		}

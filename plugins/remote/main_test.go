@@ -21,6 +21,8 @@ import (
 	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/plugins/remote"
 	"github.com/weft-relay/weft/plugins/serve"
+	"github.com/weft-relay/weft/transports"
+	"github.com/weft-relay/weft/transports/nats"
 )
 
 // The test program is the plugins of its tests too, and a node that is killed.
@@ -63,8 +65,16 @@ func serveStages() {
 		serve.Stage("empty", func(struct{}, *slog.Logger) (*pass, error) { return &pass{}, nil }).Comment("passes everything on"),
 		serve.Stage("keep", func(c keepConfig, _ *slog.Logger) (*keeper, error) { return &keeper{config: c}, nil }),
 		serve.Stage("odd", newOdd),
+		serve.Transport("nats", func(c natsConfig, log *slog.Logger) (*nats.Transport, error) { return nats.New(c.Config, log) }),
 	)
 }
+
+// natsConfig is that of a transport which is built in, as one of a plugin.
+type natsConfig struct {
+	nats.Config `yaml:",inline"`
+}
+
+func (c *natsConfig) SetNode(n transports.Node) { c.Node, c.Follow = n.Name, n.Names() }
 
 type pass struct{}
 
@@ -243,12 +253,12 @@ func startLogged(t testing.TB, c remote.Config, log *slog.Logger) *remote.Progra
 // messages returns one message a payload.
 func messages(payloads ...string) (all []stage.Message) {
 	for i, payload := range payloads {
-		all = append(all, message(uint64(i+1), "a/b", payload))
+		all = append(all, mqttMessage(uint64(i+1), "a/b", payload))
 	}
 	return all
 }
 
-func message(id uint64, topic, payload string) stage.Message {
+func mqttMessage(id uint64, topic, payload string) stage.Message {
 	return stage.Message{ID: id, Topic: topic, Payload: []byte(payload), QoS: 1, Time: time.Unix(0, 1_700_000_000_000_000_000), Origin: "alice"}
 }
 

@@ -30,10 +30,10 @@ func TestStageOutOfProcessDoesWhatItWouldInside(t *testing.T) {
 	odd := program.Stage("odd", nil, "doors")
 	out, err = process(t, odd, messages("split", "two"))
 	require.NoError(t, err)
-	require.Equal(t, []stage.Message{message(1, "a/b", "half"), message(1, "a/b", "half")}, out.Messages)
+	require.Equal(t, []stage.Message{mqttMessage(1, "a/b", "half"), mqttMessage(1, "a/b", "half")}, out.Messages)
 	out, err = process(t, odd, messages("change"))
 	require.NoError(t, err)
-	want := message(1, "new/a/b", "")
+	want := mqttMessage(1, "new/a/b", "")
 	want.QoS, want.Retain = 0, true
 	require.Equal(t, []stage.Message{want}, out.Messages)
 	out, err = process(t, odd, messages("refuse", "two"))
@@ -55,7 +55,7 @@ func TestOneProgramServesManyStagesAtATime(t *testing.T) {
 				if !(err == nil && len(out.Kept) == 2) {
 					t.Errorf("%v %v", out, err)
 				}
-				if out, err = process(t, kept, []stage.Message{message(3, "a/b", "go")}); err != nil || len(out.Messages) != 2 {
+				if out, err = process(t, kept, []stage.Message{mqttMessage(3, "a/b", "go")}); err != nil || len(out.Messages) != 2 {
 					t.Errorf("%v %v", out, err)
 				}
 			}
@@ -71,16 +71,16 @@ func TestKeptMessagesGoOnOrAreLost(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []uint64{1, 2}, out.Kept)
 	require.False(t, out.Again.IsZero())
-	out, err = process(t, keep, []stage.Message{message(3, "a/b", "go")})
+	out, err = process(t, keep, []stage.Message{mqttMessage(3, "a/b", "go")})
 	require.NoError(t, err)
 	require.Equal(t, stage.Output{Messages: messages("one", "two")}, out)
 
 	out, err = process(t, keep, messages("one", "two"))
 	require.NoError(t, err)
 	require.Equal(t, []uint64{1, 2}, out.Kept)
-	_, err = process(t, keep, []stage.Message{message(3, "a/b", "die")})
+	_, err = process(t, keep, []stage.Message{mqttMessage(3, "a/b", "die")})
 	require.ErrorIs(t, err, stage.ErrCrashed)
-	out, err = process(t, keep, []stage.Message{message(4, "a/b", "go")})
+	out, err = process(t, keep, []stage.Message{mqttMessage(4, "a/b", "go")})
 	require.NoError(t, err)
 	require.Empty(t, out.Messages, "the new stage has not been given what was kept")
 }
@@ -101,7 +101,7 @@ func TestStageIsLostWithAProgramThatEndsBetweenCalls(t *testing.T) {
 
 func TestMessagesOfOneIDComeBackAsTheyAre(t *testing.T) {
 	program := start(t, config("plugin"))
-	in := []stage.Message{message(5, "a", "half"), message(5, "b", "half"), message(3, "c", "late"), message(6, "a", "new")}
+	in := []stage.Message{mqttMessage(5, "a", "half"), mqttMessage(5, "b", "half"), mqttMessage(3, "c", "late"), mqttMessage(6, "a", "new")}
 	out, err := process(t, program.Stage("empty", nil, "doors"), in)
 	require.NoError(t, err)
 	require.Equal(t, in, out.Messages)

@@ -26,6 +26,7 @@ import (
 	"github.com/weft-relay/weft/pipeline/stage"
 	pluginv1 "github.com/weft-relay/weft/plugins/proto/weft/plugin/v1"
 	"github.com/weft-relay/weft/plugins/remote"
+	"github.com/weft-relay/weft/transports"
 )
 
 // Type is a stage or a transport that the program has.
@@ -34,8 +35,9 @@ type Type struct {
 	name      string
 	comment   string
 	directory bool
-	config    func() any // returns a pointer to an empty Config
-	stage     func(config any, log *slog.Logger) (stage.Stage, error)
+	config    func() any                                                       // returns a pointer to an empty Config
+	stage     func(config any, log *slog.Logger) (stage.Stage, error)          // nil for a transport
+	transport func(config any, log *slog.Logger) (transports.Transport, error) // nil for a stage
 }
 
 // Stage is a type of stage: the name that configurations have for it, and its constructor.

@@ -26,7 +26,7 @@ type server struct {
 
 	mu     sync.Mutex
 	last   uint64
-	opened map[uint64]any // by handle: a *stageInstance or a *transportInstance
+	opened map[uint64]any // by handle: a *stageInstance or a carrier
 }
 
 func newServer(types []Type, log *slog.Logger) *server {
@@ -37,6 +37,7 @@ func newServer(types []Type, log *slog.Logger) *server {
 func (s *server) GRPCServer(_ *plugin.GRPCBroker, to *grpc.Server) error {
 	pluginv1.RegisterPluginServiceServer(to, describer{server: s})
 	pluginv1.RegisterStageServiceServer(to, stages{server: s})
+	pluginv1.RegisterTransportServiceServer(to, carriers{server: s})
 	return nil
 }
 
