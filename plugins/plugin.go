@@ -33,11 +33,16 @@ func Transport[C any, T transports.Transport](name string, build func(C, *slog.L
 	return define(name, !open, func(c *C, n node, log *slog.Logger) (T, error) {
 		config := *c
 		if aware, ok := any(&config).(interface{ SetNode(transports.Node) }); ok {
-			n.DataDir = filepath.Join(n.DataDir, "transport-"+n.Transport) // apart from the node's own folders
-			aware.SetNode(n)
+			aware.SetNode(apart(n))
 		}
 		return build(config, log)
 	})
+}
+
+// apart gives a transport that is not built in a folder apart from the node's own.
+func apart(n node) node {
+	n.DataDir = filepath.Join(n.DataDir, "transport-"+n.Transport)
+	return n
 }
 
 // Stage makes a type of stage of a package's constructor, which does no I/O, and which may be called any number of times with the same

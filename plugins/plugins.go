@@ -100,6 +100,12 @@ func (s *Set) Transports(file *configs.File, programs Programs, log *slog.Logger
 	built := make(map[string]transports.Transport, len(file.Transports))
 	var errs []error
 	for _, t := range file.Transports {
+		if o, ok := t.Config.(*configs.Options); ok {
+			if program := programs[o.Plugin]; program != nil {
+				built[t.Name] = program.Transport(o.Type, o.JSON, apart(newNode(file, t, needsKey)))
+			}
+			continue
+		}
 		p, known := s.find("transport", t.Type)
 		err := fmt.Errorf("unknown type %q", t.Type)
 		if known {

@@ -8,28 +8,28 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-// directory is a transport that keeps profiles.
-type directory struct{ *Transport }
-
 // Announce stores the profile, and once more whenever the transport is opened anew.
-func (d *directory) Announce(ctx context.Context, profile []byte) error {
+func (t *Transport) Announce(ctx context.Context, profile []byte) error {
 	if len(profile) > transports.MaxProfile {
-		return transports.Permanent(d.named(fmt.Errorf("a profile of %d bytes is larger than %d", len(profile), transports.MaxProfile)))
+		return transports.Permanent(t.named(fmt.Errorf("a profile of %d bytes is larger than %d", len(profile), transports.MaxProfile)))
 	}
-	l, err := d.wait(ctx)
+	l, err := t.wait(ctx)
 	if err == nil {
-		err = d.announce(ctx, l, profile)
+		err = t.announce(ctx, l, profile)
 	}
 	if err != nil {
-		return d.named(err)
+		return t.named(err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.profile = profile
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.profile = profile
 	return nil
 }
 
 func (t *Transport) announce(ctx context.Context, l *link, profile []byte) error {
+	if !l.keeps {
+		return nil
+	}
 	_, err := l.client.Announce(ctx, &pluginv1.AnnounceRequest{Handle: l.handle, Profile: profile})
 	if err != nil {
 		return t.explain(ctx, l, err)
@@ -53,17 +53,17 @@ func (t *Transport) announceAgain(l *link) {
 }
 
 // Watch delivers what the directory holds, over any number of starts of the program.
-func (d *directory) Watch(ctx context.Context) (<-chan transports.Announcement, error) {
+func (t *Transport) Watch(ctx context.Context) (<-chan transports.Announcement, error) {
 	out := make(chan transports.Announcement)
-	err := d.background(ctx, func(ctx context.Context) {
+	err := t.background(ctx, func(ctx context.Context) {
 		defer close(out)
 		for ctx.Err() == nil {
-			l, err := d.wait(ctx)
+			l, err := t.wait(ctx)
 			if err != nil {
 				return
 			}
-			if err := d.watch(ctx, l, out); err != nil && ctx.Err() == nil {
-				d.log.Warn("watch of the directory ended; it begins anew", "error", d.named(err))
+			if err := t.watch(ctx, l, out); err != nil && ctx.Err() == nil {
+				t.log.Warn("watch of the directory ended; it begins anew", "error", t.named(err))
 				pause(ctx, reopenAfter)
 			}
 		}
@@ -71,18 +71,22 @@ func (d *directory) Watch(ctx context.Context) (<-chan transports.Announcement, 
 	return out, err
 }
 
-func (d *directory) watch(ctx context.Context, l *link, out chan<- transports.Announcement) error {
+func (t *Transport) watch(ctx context.Context, l *link, out chan<- transports.Announcement) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(l.ctx, cancel)()
+	if !l.keeps {
+		<-ctx.Done()
+		return nil
+	}
 	stream, err := l.client.Watch(ctx, &pluginv1.WatchRequest{Handle: l.handle})
 	if err != nil {
-		return d.explain(ctx, l, err)
+		return t.explain(ctx, l, err)
 	}
 	for {
 		found, err := stream.Recv()
 		if err != nil {
-			return d.explain(ctx, l, err)
+			return t.explain(ctx, l, err)
 		}
 		if len(found.Profile) > transports.MaxProfile || len(found.Node) > maxReason {
 			return fmt.Errorf("%w: it found a profile of %d bytes; a profile has at most %d", ErrContract, len(found.Profile), transports.MaxProfile)

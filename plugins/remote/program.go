@@ -226,10 +226,13 @@ func (p *Program) named(err error) error {
 	return fmt.Errorf("plugin %q: %w", p.config.Name, err)
 }
 
-// Describe returns what the program says of itself. It waits until ctx ends for one that is starting. Where Start was not called, the
+// Describe returns what the program says of itself. It waits until ctx ends for one that is starting. Outside of Start and [Program.Try] the
 // program is started for this alone, and ended.
 func (p *Program) Describe(ctx context.Context) (Description, error) {
-	if p.cancel != nil {
+	p.mu.Lock()
+	running := p.session != nil
+	p.mu.Unlock()
+	if running || p.cancel != nil {
 		s, err := p.current(ctx)
 		if err != nil {
 			return Description{}, p.named(err)

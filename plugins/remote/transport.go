@@ -42,6 +42,7 @@ type Transport struct {
 type link struct {
 	*session
 	handle uint64
+	keeps  bool // profiles
 	client pluginv1.TransportServiceClient
 	lost   context.CancelFunc // ends what runs over it
 	ctx    context.Context
@@ -50,7 +51,7 @@ type link struct {
 var (
 	_ transports.Transport    = (*Transport)(nil)
 	_ transports.MaxPayloader = (*Transport)(nil)
-	_ transports.Directory    = (*directory)(nil)
+	_ transports.Directory    = (*Transport)(nil)
 	_ message.Publisher       = (*Transport)(nil)
 	_ message.Subscriber      = (*Transport)(nil)
 )
@@ -60,16 +61,13 @@ const (
 	reopenAfter = time.Second
 )
 
-// Transport returns a transport of that type, with its options as a JSON object. It is a [transports.Directory] if the type is. It does no I/O.
-func (p *Program) Transport(typ Type, options []byte, node transports.Node) transports.Transport {
-	t := &Transport{
-		program: p, typ: typ.Name, options: orEmpty(options), node: node, log: p.log.With("transport", node.Transport),
+// Transport returns a transport of that type, with its options as a JSON object. It does no I/O. Where the type keeps no profiles, none are
+// kept and none are found.
+func (p *Program) Transport(typ string, options []byte, node transports.Node) *Transport {
+	return &Transport{
+		program: p, typ: typ, options: orEmpty(options), node: node, log: p.log.With("transport", node.Transport),
 		changed: make(chan struct{}), report: transports.Report{State: transports.Down, Since: time.Now()},
 	}
-	if typ.Directory {
-		return &directory{t}
-	}
-	return t
 }
 
 // Start begins to open the transport, as soon as the program runs.
@@ -169,15 +167,16 @@ func (t *Transport) attend() error {
 }
 
 func (t *Transport) open(running *session) (*link, error) {
-	if _, err := running.description.Type(KindTransport, t.typ); err != nil {
+	typ, err := running.description.Type(KindTransport, t.typ)
+	if err != nil {
 		return nil, err
 	}
 	node := &pluginv1.Node{Name: t.node.Name, DataDir: t.node.DataDir}
 	for _, peer := range t.node.Peers {
 		node.Peers = append(node.Peers, &pluginv1.Peer{Name: peer.Name, Key: peer.Key})
 	}
-	l := &link{session: running, client: pluginv1.NewTransportServiceClient(running.conn)}
-	err := running.call(t.ctx, func(ctx context.Context) error {
+	l := &link{session: running, keeps: typ.Directory, client: pluginv1.NewTransportServiceClient(running.conn)}
+	err = running.call(t.ctx, func(ctx context.Context) error {
 		answer, err := l.client.Open(ctx, &pluginv1.TransportServiceOpenRequest{
 			Type: t.typ, Options: t.options, Instance: t.node.Transport, Node: node,
 		})

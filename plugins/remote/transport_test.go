@@ -101,7 +101,7 @@ func newTransport(program *remote.Program, url, name string, follow ...string) t
 	for _, peer := range follow {
 		node.Peers = append(node.Peers, transports.Peer{Name: peer})
 	}
-	return program.Transport(remote.Type{Kind: remote.KindTransport, Name: "nats", Directory: true}, fmt.Appendf(nil, `{"url": %q}`, url), node)
+	return program.Transport("nats", fmt.Appendf(nil, `{"url": %q}`, url), node)
 }
 
 // publish repeats what a lane would.

@@ -11,15 +11,20 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/weft-relay/weft/plugins/remote"
 )
 
 // Programs under test, set by TestMain.
 var weftBin, natsBin, mosquittoBin string
 
-// TestMain runs daemons instead of the tests when it is asked to, so that a test can have them in a process of their own.
+// TestMain runs daemons or a plugin instead of the tests when it is asked to, so that a test can have them in a process of their own.
 func TestMain(m *testing.M) {
 	if os.Getenv(serveTwisterds) != "" {
 		os.Exit(runTwisterds())
+	}
+	if os.Getenv(remote.Handshake.MagicCookieKey) != "" {
+		servePlugin()
 	}
 	os.Exit(run(m))
 }

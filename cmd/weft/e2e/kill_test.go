@@ -41,7 +41,10 @@ func besiege(t *testing.T, kill func(s *siege)) {
 }
 
 // besiege besieges a mesh of two.
-func (m *mesh) besiege(kill func(s *siege)) {
+func (m *mesh) besiege(kill func(s *siege)) { m.besiegeTimes(rounds(m.t), kill) }
+
+// besiegeTimes is besiege with another number of rounds.
+func (m *mesh) besiegeTimes(times int, kill func(s *siege)) {
 	t, alice, bob := m.t, m.sites[0], m.sites[1]
 	t.Helper()
 	alice.node.config["subscribe"] = list{}
@@ -55,7 +58,7 @@ func (m *mesh) besiege(kill func(s *siege)) {
 	q1, q2 := newLoad(t, alice.broker.addr, "q1", 1), newLoad(t, alice.broker.addr, "q2", 2)
 	q1.pace, q2.pace = 4*time.Millisecond, 4*time.Millisecond
 	stop1, stop2 := q1.start(t), q2.start(t)
-	for range rounds(t) {
+	for range times {
 		s.once.awaitMore(t, 20, 60*time.Second)
 		time.Sleep(rand.N(500 * time.Millisecond)) // the random moment
 		kill(s)

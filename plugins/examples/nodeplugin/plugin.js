@@ -2,7 +2,7 @@
 // A plugin of weft in JavaScript: the stage `number` puts a number into JSON payloads, counted by topic, and drops what is no JSON.
 //
 //   plugins: [{name: counter, command: [node, plugin.js]}]
-//   routes:  [{name: doors, match: ["doors/#"], to: hub, stages: [{type: number, key: n}]}]
+//   routes:  [{name: doors, match: ["doors/#"], to: hub, stages: [{type: counter.number, key: n}]}]
 'use strict';
 
 const path = require('path');
