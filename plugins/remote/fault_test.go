@@ -212,7 +212,11 @@ func TestWhatAProgramHasStartedEndsWithIt(t *testing.T) {
 }
 
 func TestNoOrphanIsLeftWhenTheNodeIsKilled(t *testing.T) {
+	temporary, err := os.MkdirTemp("", "weft") // shorter than t.TempDir
+	require.NoError(t, err)
+	defer os.RemoveAll(temporary)
 	node := exec.Command(os.Args[0], "as", "node")
+	node.Env = append(os.Environ(), "TMPDIR="+temporary)
 	stdin, err := node.StdinPipe()
 	require.NoError(t, err)
 	defer stdin.Close()
@@ -229,6 +233,9 @@ func TestNoOrphanIsLeftWhenTheNodeIsKilled(t *testing.T) {
 	require.NoError(t, node.Process.Kill())
 	_ = node.Wait()
 	require.Eventually(t, func() bool { return !alive(plugin) && !alive(child) }, patience, 10*time.Millisecond)
+	left, err := os.ReadDir(temporary)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // alive says whether a process runs; one that has ended may wait for its parent to notice.

@@ -12,7 +12,7 @@ func attributes() *syscall.SysProcAttr { return nil }
 
 func offer(int) {}
 
-func newGuard(int, *os.File) *exec.Cmd { return exec.Command("") }
+func newGuard(int, *os.File, string) *exec.Cmd { return exec.Command("") }
 
 func terminateGroup(*os.Process) {}
 

@@ -22,6 +22,7 @@ import (
 type process struct {
 	config  *Config
 	journal *journal
+	folder  string   // of its socket
 	env     []string // beside what the configuration sets
 
 	cmd       *exec.Cmd
@@ -43,9 +44,9 @@ type process struct {
 
 var _ runner.Runner = (*process)(nil)
 
-func newProcess(config *Config, j *journal, env []string) *process {
+func newProcess(config *Config, j *journal, folder string) *process {
 	j.begin()
-	return &process{config: config, journal: j, env: env, done: make(chan struct{}), AddrTranslator: sameAddresses{}}
+	return &process{config: config, journal: j, folder: folder, done: make(chan struct{}), AddrTranslator: sameAddresses{}}
 }
 
 type sameAddresses struct{}
@@ -149,7 +150,7 @@ func (p *process) watch() {
 		return
 	}
 	p.leash = write
-	guard := newGuard(p.cmd.Process.Pid, read)
+	guard := newGuard(p.cmd.Process.Pid, read, p.folder)
 	if guard.Start() == nil {
 		p.guard = guard
 	}

@@ -52,12 +52,12 @@ type session struct {
 
 // launch starts the program and waits until it has described itself. On an error nothing is left running.
 func (p *Program) launch(ctx context.Context) (*session, error) {
-	dir, err := os.MkdirTemp("", "weft-plugin-")
+	dir, err := socketDir()
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for its socket: %w", err)
+		return nil, err
 	}
 	s := &session{program: p, dir: dir, since: time.Now(), done: make(chan struct{})}
-	s.proc = newProcess(&p.config, p.journal, nil)
+	s.proc = newProcess(&p.config, p.journal, dir)
 	overdue := time.AfterFunc(p.config.Timeout, func() {
 		s.proc.kill(fmt.Errorf("it was not ready within %v", p.config.Timeout))
 	})
@@ -72,6 +72,21 @@ func (p *Program) launch(ctx context.Context) (*session, error) {
 	err = s.fail(err)
 	s.release()
 	return nil, err
+}
+
+// maxSocketDir is how long the folder's name may be: that of a socket has at most 104 bytes, of which go-plugin takes its part.
+const maxSocketDir = 104 - len("/plugin-dir1234567890/plugin1234567890")
+
+func socketDir() (string, error) {
+	dir, err := os.MkdirTemp("", "weft-plugin-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for its socket: %w", err)
+	}
+	if len(dir) > maxSocketDir {
+		_ = os.Remove(dir)
+		return "", fmt.Errorf("the folder for temporary files, %s, has too long a name for sockets; set TMPDIR to a shorter one", os.TempDir())
+	}
+	return dir, nil
 }
 
 // fail ends a program that could not be connected to. One that has ended by itself says why better than err does.

@@ -3,8 +3,8 @@ package remote
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -15,6 +15,9 @@ import (
 
 // window is how many frames may be on their way from the plugin without being taken.
 const window = 16
+
+// nackPause is how long a refused frame waits before it is handed out again.
+const nackPause = 100 * time.Millisecond
 
 // Subscribe delivers frames over any number of starts of the program, until ctx ends or the transport is closed.
 func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
@@ -29,7 +32,7 @@ func (t *Transport) Subscribe(ctx context.Context, topic string) (<-chan *messag
 			if err != nil {
 				return
 			}
-			r := &receiver{transport: t, link: l, topic: topic, out: out, settled: make(chan settlement)}
+			r := &receiver{transport: t, link: l, topic: topic, out: out}
 			if err := r.receive(ctx); err != nil && ctx.Err() == nil {
 				t.log.Warn("subscription ended; it begins anew", "topic", topic, "error", t.named(err))
 				pause(ctx, reopenAfter)
@@ -61,29 +64,21 @@ type receiver struct {
 	topic     string
 	out       chan<- *message.Message
 	queue     []*delivery // not taken, in order
-	settled   chan settlement
-	watching  sync.WaitGroup
 }
 
 // delivery is a frame that has come.
 type delivery struct {
 	*pluginv1.SubscribeResponse
 	message *message.Message // as it is handed out now; nil before
-	handed  bool             // and nothing is known of it yet
+	handed  bool
 	taken   bool
-}
-
-// settlement is what has become of a message that was handed out.
-type settlement struct {
-	*delivery
-	message *message.Message
-	acked   bool
 }
 
 // receive delivers until the stream ends. The error says why.
 func (r *receiver) receive(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer r.watching.Wait()
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	defer cancel()
 	defer context.AfterFunc(r.link.ctx, cancel)()
 	stream, err := r.link.client.Subscribe(ctx)
@@ -94,7 +89,7 @@ func (r *receiver) receive(ctx context.Context) error {
 	_ = stream.Send(&pluginv1.SubscribeRequest{Request: &pluginv1.SubscribeRequest_Open{Open: open}}) // the reader says what is wrong
 	arrivals := make(chan *pluginv1.SubscribeResponse)
 	var failure error
-	r.watching.Go(func() {
+	reading.Go(func() {
 		defer close(arrivals)
 		for {
 			arrival, err := stream.Recv()
@@ -111,7 +106,20 @@ func (r *receiver) receive(ctx context.Context) error {
 		}
 	})
 	for number := uint64(0); ; {
+		taken, refused := r.settle()
+		if refused {
+			pause(ctx, nackPause)
+		}
+		if taken > 0 {
+			request := &pluginv1.SubscribeRequest{Request: &pluginv1.SubscribeRequest_Taken{Taken: taken}}
+			if stream.Send(request) != nil {
+				for range arrivals { // the stream has ended, and its reader says why
+				}
+				return r.transport.explain(ctx, r.link, failure)
+			}
+		}
 		next, out := r.next(ctx)
+		acked, nacked := r.first()
 		select {
 		case arrival, ok := <-arrivals:
 			if !ok {
@@ -123,17 +131,18 @@ func (r *receiver) receive(ctx context.Context) error {
 			r.queue = append(r.queue, &delivery{SubscribeResponse: arrival})
 		case out <- next.message:
 			next.handed = true
-			r.watch(ctx, next)
-		case s := <-r.settled:
-			if taken := r.settle(s); taken == 0 {
-				continue
-			} else if stream.Send(&pluginv1.SubscribeRequest{Request: &pluginv1.SubscribeRequest_Taken{Taken: taken}}) != nil {
-				for range arrivals { // the stream has ended, and its reader says why
-				}
-				return r.transport.explain(ctx, r.link, failure)
-			}
+		case <-acked:
+		case <-nacked: // decided before anything else is handed out, which whoever refuses a frame relies on
 		}
 	}
+}
+
+// first returns what tells the fate of the first delivery, where that is handed out.
+func (r *receiver) first() (acked, nacked <-chan struct{}) {
+	if len(r.queue) > 0 && r.queue[0].handed {
+		return r.queue[0].message.Acked(), r.queue[0].message.Nacked()
+	}
+	return nil, nil
 }
 
 // next returns the first delivery that is to be handed out, and where; that is nil when there is none.
@@ -158,45 +167,28 @@ func (r *receiver) next(ctx context.Context) (*delivery, chan<- *message.Message
 	return new(delivery), nil
 }
 
-// watch tells what becomes of what was handed out.
-func (r *receiver) watch(ctx context.Context, d *delivery) {
-	s := settlement{delivery: d, message: d.message}
-	r.watching.Go(func() {
-		select {
-		case <-s.message.Acked():
-			s.acked = true
-		case <-s.message.Nacked():
-		case <-ctx.Done():
-			return
+// settle takes note of what has become of what is handed out. It returns the number up to which all are taken now, or 0 where that has not
+// changed. One that is refused is handed out again, and then all after it that are not taken.
+func (r *receiver) settle() (taken uint64, refused bool) {
+	for _, d := range r.queue {
+		if !d.handed || d.taken {
+			continue
 		}
 		select {
-		case r.settled <- s:
-		case <-ctx.Done():
+		case <-d.message.Acked():
+			d.taken = true
+			continue
+		case <-d.message.Nacked():
+			refused = true
+		default:
 		}
-	})
-}
-
-// settle takes note of what has become of a delivery. It returns the number up to which all are taken now, or 0 where that has not changed.
-func (r *receiver) settle(s settlement) (taken uint64) {
-	if !s.acked {
-		if s.delivery.message == s.message { // else it was handed out anew already
-			r.repeat(s.delivery)
+		if refused {
+			d.handed, d.message = false, nil
 		}
-		return 0
 	}
-	s.taken = true
 	for len(r.queue) > 0 && r.queue[0].taken {
 		taken = r.queue[0].Number
 		r.queue = r.queue[1:]
 	}
-	return taken
-}
-
-// repeat has a delivery handed out again, and all after it that are not taken.
-func (r *receiver) repeat(from *delivery) {
-	for _, d := range r.queue[max(slices.Index(r.queue, from), 0):] {
-		if d.handed && !d.taken {
-			d.handed, d.message = false, nil
-		}
-	}
+	return taken, refused
 }

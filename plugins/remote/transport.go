@@ -36,6 +36,7 @@ type Transport struct {
 	largest int
 	reopens uint64
 	profile []byte // as announced last; nil when none was
+	trouble error  // why it was lost last
 }
 
 // link is a transport that is open in one run of the program.
@@ -80,7 +81,10 @@ func (t *Transport) Start(context.Context) error {
 			if t.ctx.Err() != nil {
 				return
 			}
-			t.note(transports.Report{State: transports.Connecting, Detail: t.named(err).Error()})
+			t.mu.Lock()
+			t.trouble = err
+			t.mu.Unlock()
+			t.note(transports.Report{State: transports.Connecting})
 			pause(t.ctx, reopenAfter)
 		}
 	})
@@ -125,8 +129,28 @@ func (t *Transport) note(report transports.Report) {
 // Report is the account that the plugin gave last, or says why it gives none.
 func (t *Transport) Report() transports.Report {
 	t.mu.Lock()
+	report, open := t.report, t.live != nil
+	t.mu.Unlock()
+	if report.State == transports.Connecting && !open {
+		report.Detail = t.named(t.away()).Error()
+	}
+	return report
+}
+
+// away says why the transport is not open.
+func (t *Transport) away() error {
+	t.program.mu.Lock()
+	running, absence := t.program.session != nil, t.program.absence()
+	t.program.mu.Unlock()
+	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.report
+	switch {
+	case !running:
+		return absence
+	case t.trouble != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, t.trouble)
+	}
+	return fmt.Errorf("%w: it is being opened", ErrUnavailable)
 }
 
 // MaxPayload is what the plugin said last, and 0 before.
@@ -267,14 +291,14 @@ func (p *Program) await(ctx context.Context) (*session, error) {
 func (t *Transport) wait(ctx context.Context) (*link, error) {
 	for {
 		t.mu.Lock()
-		l, changed, detail := t.live, t.changed, t.report.Detail
+		l, changed := t.live, t.changed
 		t.mu.Unlock()
 		if l != nil {
 			return l, nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: %w: %s", ErrUnavailable, ctx.Err(), detail)
+			return nil, fmt.Errorf("%w: %w", t.away(), ctx.Err())
 		case <-t.ctx.Done():
 			return nil, errClosed
 		case <-changed:

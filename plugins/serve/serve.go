@@ -76,7 +76,7 @@ func Main(types ...Type) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: remote.Handshake,
 		Plugins:         plugin.PluginSet{remote.Service: s},
-		Logger:          hclog.NewNullLogger(),
+		Logger:          hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: os.Stderr}), // why it cannot serve
 		GRPCServer: func(options []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options, grpc.MaxRecvMsgSize(math.MaxInt32), grpc.MaxSendMsgSize(math.MaxInt32))...)
 		},

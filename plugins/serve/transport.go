@@ -125,7 +125,7 @@ func (s carriers) Report(_ context.Context, request *pluginv1.ReportRequest) (*p
 	if err != nil {
 		return nil, err
 	}
-	r := c.Transport.Report()
+	r := c.Report()
 	answer := &pluginv1.ReportResponse{
 		State: states[r.State], SinceUnixNano: r.Since.UnixNano(), Detail: r.Detail,
 		Reconnects: r.Reconnects, BytesOut: r.BytesOut, BytesIn: r.BytesIn, Dropped: r.Dropped,

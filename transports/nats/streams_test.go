@@ -272,6 +272,32 @@ func TestNewFollowerBeginsNow(t *testing.T) {
 	expect(t, feed, 4)
 }
 
+// Does the server hear of an acknowledgement when the node closes right behind it?
+func TestFrameAcknowledgedBeforeCloseDoesNotComeAgain(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	js := server.client(t)
+	alice := startNode(t, nats.Config{URL: server.ClientURL(), Node: "alice"})
+	for _, tt := range []struct{ from, to, stream string }{
+		{transports.Broadcast, transports.Feed, "WEFT_FEED"},
+		{transports.Direct("bob"), transports.Inbox, "WEFT_DIRECT"},
+	} {
+		for i := range 20 {
+			bob := startNode(t, nats.Config{URL: server.ClientURL(), Node: "bob", Follow: []string{"alice"}})
+			frames := subscribe(t, bob, tt.to)
+			eventually(t, "bob's consumer is there", func() bool {
+				_, err := js.Consumer(t.Context(), tt.stream, "bob")
+				return err == nil
+			})
+			mustPublish(t, alice, tt.from, message.NewMessage(fmt.Sprint(tt.to, i), fmt.Append(nil, i)))
+			expect(t, frames, i)
+			if err := bob.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // JetStream delivers again what nobody has acknowledged in AckWait (5 s): a slow broker must not get everything twice.
 func TestFrameHeldForLongIsNotDeliveredAgain(t *testing.T) {
 	t.Parallel()

@@ -216,7 +216,7 @@ func (in *intake) resume(nc *natsgo.Conn, made time.Time) {
 	in.made = made
 }
 
-// take offers the frame until it is acknowledged, and returns an error only when ctx ends.
+// take offers the frame until it is acknowledged, and returns an error only when ctx ends before.
 func (in *intake) take(ctx context.Context, msg jetstream.Msg) error {
 	meta, err := msg.Metadata()
 	if err != nil {
@@ -263,7 +263,12 @@ func (in *intake) offer(ctx context.Context, msg jetstream.Msg) (acked bool, err
 			// Without a connection nobody hears it, and the frame comes again.
 			_ = msg.InProgress()
 		case <-ctx.Done():
-			return false, ctx.Err()
+			select {
+			case <-frame.Acked(): // before the end: it need not come again
+				return true, nil
+			default:
+				return false, ctx.Err()
+			}
 		}
 	}
 }

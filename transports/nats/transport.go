@@ -33,15 +33,16 @@ type Transport struct {
 	maxPayload atomic.Int64
 	awake      chan struct{} // holds a token when the connection may be usable
 
-	mu      sync.Mutex
-	started bool
-	closed  bool
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	session *session      // nil while there is none
-	begun   chan struct{} // closed when session is set
-	profile []byte        // last announced, to put back into a bucket that was lost
+	mu         sync.Mutex
+	started    bool
+	closed     bool
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	running    sync.WaitGroup // what uses the connection
+	connection sync.WaitGroup // run, which ends after them
+	session    *session       // nil while there is none
+	begun      chan struct{}  // closed when session is set
+	profile    []byte         // last announced, to put back into a bucket that was lost
 }
 
 // session is a stretch of time in which the connection is up and everything the transport needs is there.
@@ -99,7 +100,7 @@ func (t *Transport) Start(ctx context.Context) error {
 	}
 	t.started = true
 	t.status.set(transports.Connecting, nil)
-	t.running.Go(func() { t.run(opts) })
+	t.connection.Go(func() { t.run(opts) })
 	return nil
 }
 
@@ -114,6 +115,7 @@ func (t *Transport) Close() error {
 	t.mu.Unlock()
 	t.cancel()
 	t.running.Wait()
+	t.connection.Wait()
 	if t.server != nil {
 		t.server.stop()
 	}
@@ -171,6 +173,7 @@ func (t *Transport) run(opts []natsgo.Option) {
 			pause(t.ctx, retryDelay)
 		}
 	}
+	t.running.Wait()
 	if nc.IsConnected() { // acknowledgements may be in the buffer; a lost one only costs a redelivery
 		_ = nc.FlushTimeout(time.Second)
 	}

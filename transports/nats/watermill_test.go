@@ -63,23 +63,24 @@ type watermillSubscriber struct {
 	t      *testing.T
 	config nats.Config
 
-	mu    sync.Mutex
-	nodes []*nats.Transport
+	mu      sync.Mutex
+	nodes   []*nats.Transport
+	running sync.WaitGroup // Close waits for the channels to close
 }
 
 func (s *watermillSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	config := s.config
 	config.Node = nodeOf(topic)
 	node := startNode(s.t, config)
-	s.mu.Lock()
-	s.nodes = append(s.nodes, node)
-	s.mu.Unlock()
 	wrapped, err := node.Subscribe(ctx, transports.Inbox)
 	if err != nil {
 		return nil, err
 	}
 	out := make(chan *message.Message)
-	go func() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nodes = append(s.nodes, node)
+	s.running.Go(func() {
 		defer close(out)
 		for m := range wrapped {
 			var e envelope
@@ -93,7 +94,7 @@ func (s *watermillSubscriber) Subscribe(ctx context.Context, topic string) (<-ch
 			case <-m.Context().Done():
 			}
 		}
-	}()
+	})
 	return out, nil
 }
 
@@ -105,5 +106,6 @@ func (s *watermillSubscriber) Close() error {
 			return err
 		}
 	}
+	s.running.Wait()
 	return nil
 }

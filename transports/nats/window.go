@@ -128,6 +128,7 @@ func (w *window) run(ctx context.Context) error {
 				_ = h.msg.InProgress() // not heard without a connection, and then the frame comes again
 			}
 		case <-ctx.Done():
+			_ = w.settle() // what was acknowledged before the end need not come again
 			return context.Cause(ctx)
 		}
 	}
