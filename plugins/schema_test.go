@@ -92,6 +92,9 @@ func collect(schema object, path string, note func(path string, s object)) bool 
 		for _, typed := range objects(s["oneOf"]) {
 			keys := typed["properties"].(object)
 			name := keys["type"].(object)
+			if name["const"] == nil { // those of plugins, whose keys nobody knows
+				continue
+			}
 			counted(path+".type", name)
 			delete(keys, "type")
 			collect(typed, fmt.Sprintf("%s(%s)", path, name["const"]), counted)
