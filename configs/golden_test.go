@@ -62,7 +62,8 @@ func read(t *testing.T, input string) string {
 	return strings.ReplaceAll(string(got), dir+string(filepath.Separator), "") + "\n"
 }
 
-// types is what the files of these tests may use: a broker, a transport whose peers need keys, one whose peers do not, and two stages.
+// types is what the files of these tests may use: a broker, a transport whose peers need keys, one whose peers do not, two stages, and
+// plugins.
 var types = configs.Types{
 	Broker: func() any { return new(broker) },
 	Transports: []configs.TransportType{
@@ -73,7 +74,15 @@ var types = configs.Types{
 		{Name: "sieve", Config: func() any { return new(sieve) }},
 		{Name: "press", Config: func() any { return new(press) }},
 	},
+	Plugins: func() any { return new([]program) },
 }
+
+type program struct {
+	Name    string   `yaml:"name"`
+	Command []string `yaml:"command"`
+}
+
+func (p *program) PluginName() string { return p.Name }
 
 type sieve struct {
 	Mesh  time.Duration `yaml:"mesh"`

@@ -13,9 +13,9 @@ import (
 // Options are the keys of a type of transport or stage that a plugin has which is a program of its own: PLUGIN.TYPE in a file. What keys
 // there are that program alone knows.
 type Options struct {
-	Plugin string // its name in `plugins`
-	Type   string // what it calls the type
-	JSON   []byte // the keys with their values: an object
+	Plugin string          // its name in `plugins`
+	Type   string          // what it calls the type
+	JSON   json.RawMessage // the keys with their values: an object
 }
 
 // remoteUse is where a file names a plugin.
@@ -32,7 +32,7 @@ func (d *decoder) remote(word string, n *yaml.Node, path string) *Options {
 		at = under(path, "type")
 	}
 	d.remotes = append(d.remotes, remoteUse{at, plugin})
-	o := &Options{Plugin: plugin, Type: typ, JSON: []byte("{}")}
+	o := &Options{Plugin: plugin, Type: typ, JSON: json.RawMessage("{}")}
 	if n.Kind != yaml.MappingNode {
 		return o
 	}
