@@ -88,9 +88,9 @@ func (w *windows) stop() {
 
 // take passes a frame to the session's window.
 func (w *windows) take(msg jetstream.Msg) error {
+	w.t.status.bytesIn.Add(uint64(len(msg.Data()))) // before the subscriber can have it
 	select {
 	case w.current.arrivals <- msg:
-		w.t.status.bytesIn.Add(uint64(len(msg.Data())))
 		return nil
 	case <-w.current.ended.Done():
 		return context.Cause(w.current.ended)
