@@ -39,6 +39,7 @@ type plan struct {
 }
 
 func main() {
+	servePlugin()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	stop()

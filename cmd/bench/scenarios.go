@@ -31,7 +31,8 @@ var scenarios = []scenario{
 	{name: "mosquitto", start: oneMosquitto},
 	{name: reference, start: mosquittoBridge},
 	{name: "weft-nats", needs: []string{"weft", "nats-server"}, start: weftOverNATS("")},
-	{name: "weft-stage", needs: []string{"weft", "nats-server"}, start: weftOverNATS(passing)},
+	{name: "weft-stage", needs: []string{"weft", "nats-server"}, start: weftOverNATS(", stages: [{type: rename, from: none/a, to: none/b}]")},
+	{name: "weft-plugin", needs: []string{"weft", "nats-server"}, start: weftOverNATS(", stages: [bench.pass]")},
 	{name: "weft-mesh", needs: []string{"weft"}, start: weftOverMesh(0)},
 	{name: "weft-mesh-far", needs: []string{"weft"}, start: weftOverMesh(25 * time.Millisecond)},
 	{name: "weft-twister", needs: []string{"weft"}, start: weftOverTwister("on", "")},
@@ -82,9 +83,6 @@ restart_timeout 1
 `, out, filter, s.qos))
 	return in, out, err
 }
-
-// passing is a stage that looks at each message, and lets all pass.
-const passing = ", stages: [{type: rename, from: none/a, to: none/b}]"
 
 // weftOverNATS is two nodes, each beside a Mosquitto, over one JetStream server. The route has what route adds.
 func weftOverNATS(route string) func(ctx context.Context, s *site) (in, out string, err error) {
@@ -173,6 +171,13 @@ func (s *site) weftPair(ctx context.Context, aliceLink, bobLink, route string) (
 		return "", "", err
 	}
 	routes := fmt.Sprintf("routes: [{name: fridges, match: [%q], to: link, qos: %d%s}]", filter, s.qos, route)
+	if strings.Contains(route, "bench.") {
+		self, err := os.Executable()
+		if err != nil {
+			return "", "", err
+		}
+		routes += fmt.Sprintf("\nplugins: [{name: bench, command: [%q]}]", self)
+	}
 	return in, out, s.node(ctx, "alice", nodeConfig(in, aliceLink, bob, routes))
 }
 
