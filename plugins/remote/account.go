@@ -22,7 +22,6 @@ const (
 	keptBack
 	superseded
 	refused
-	several // have this ID
 )
 
 // keeping is what a stage keeps back, without the payloads, in the order in which it was kept.
@@ -32,7 +31,6 @@ type keeping []stage.Message
 // ErrContract. Messages that go on may have at most limit bytes. What is returned holds parts of the answer and of in.
 func (k *keeping) account(answer *pluginv1.ProcessResponse, in []stage.Message, limit int) (stage.Output, error) {
 	a := accountant{kept: *k, in: in, limit: limit, marks: make([]uint8, len(*k)+len(in))}
-	a.learn()
 	out, err := a.account(answer)
 	if err != nil {
 		return stage.Output{}, err
@@ -41,36 +39,14 @@ func (k *keeping) account(answer *pluginv1.ProcessResponse, in []stage.Message, 
 	return out, nil
 }
 
-// accountant has one answer before it. A message is named by its place: that in kept, or behind these that in in; of several with the same ID
-// the first.
+// accountant has one answer before it. A message is named by its place: that in kept, or behind these that in in. IDs grow with places.
 type accountant struct {
 	kept  []stage.Message // by earlier calls
 	in    []stage.Message // of this call
 	limit int
 
-	places map[uint64]int // by ID; nil where in is in the order of IDs, and nothing is kept
-	marks  []uint8        // by place
-	split  []uint16       // by place: how many it was made into, less one
-}
-
-// learn finds out how to find places.
-func (a *accountant) learn() {
-	ordered := len(a.kept) == 0
-	for i := 1; i < len(a.in) && ordered; i++ {
-		ordered = a.in[i-1].ID < a.in[i].ID
-	}
-	if ordered {
-		return
-	}
-	a.places = make(map[uint64]int, len(a.marks))
-	for at := range a.marks {
-		id := a.message(at).ID
-		if first, twice := a.places[id]; twice {
-			a.marks[first] |= several
-		} else {
-			a.places[id] = at
-		}
-	}
+	marks []uint8  // by place
+	split []uint16 // by place: how many it was made into, less one
 }
 
 func (a *accountant) account(answer *pluginv1.ProcessResponse) (out stage.Output, err error) {
@@ -104,17 +80,14 @@ func (a *accountant) account(answer *pluginv1.ProcessResponse) (out stage.Output
 
 // at returns the place of the message with that ID, or -1.
 func (a *accountant) at(id uint64) int {
-	if a.places != nil {
-		if at, found := a.places[id]; found {
-			return at
-		}
-		return -1
+	byID := func(m stage.Message, id uint64) int { return cmp.Compare(m.ID, id) }
+	if at, found := slices.BinarySearchFunc(a.kept, id, byID); found {
+		return at
 	}
-	at, found := slices.BinarySearchFunc(a.in, id, func(m stage.Message, id uint64) int { return cmp.Compare(m.ID, id) })
-	if !found {
-		return -1
+	if at, found := slices.BinarySearchFunc(a.in, id, byID); found {
+		return len(a.kept) + at
 	}
-	return at
+	return -1
 }
 
 func (a *accountant) message(at int) *stage.Message {
@@ -127,19 +100,16 @@ func (a *accountant) message(at int) *stage.Message {
 // given says whether the message was given in this call.
 func (a *accountant) given(at int) bool { return at >= len(a.kept) }
 
-// vague says whether several messages have the ID of this one: one of them may be kept back while another goes on.
-func (a *accountant) vague(at int) bool { return a.marks[at]&several != 0 }
-
 func (a *accountant) messages(results []*pluginv1.Result) ([]stage.Message, error) {
 	if len(results) == 0 {
 		return nil, nil
 	}
 	all := make([]stage.Message, 0, len(results))
 	order := order{accountant: a}
-	size, next := 0, 0
+	size, next := 0, len(a.kept)
 	for _, r := range results {
 		at := next // mostly they come as they went
-		if a.places != nil || at >= len(a.in) || a.in[at].ID != r.GetId() {
+		if at >= len(a.marks) || a.message(at).ID != r.GetId() {
 			at = a.at(r.GetId())
 		}
 		if at < 0 {
@@ -198,7 +168,7 @@ func (o *order) check(at int) error {
 		}
 	}
 	topic := o.message(at).Topic
-	if o.last[topic] > at && !o.vague(at) {
+	if o.last[topic] > at {
 		return fmt.Errorf("%w: it reordered the messages of topic %q", ErrContract, topic)
 	}
 	o.last[topic] = max(at, o.last[topic])
@@ -208,9 +178,8 @@ func (o *order) check(at int) error {
 // apply returns the message at a place as the result changes it.
 func (a *accountant) apply(at int, r *pluginv1.Result) (stage.Message, error) {
 	m := *a.message(at)
-	known := a.given(at) && !a.vague(at)
-	if !known && (r.Topic == nil || r.Payload == nil || r.Qos == nil || r.Retain == nil) {
-		return m, fmt.Errorf("%w: it sent message %d without all of topic, payload, qos and retain; one that was kept back, or shares its ID, needs them", ErrContract, m.ID)
+	if !a.given(at) && (r.Topic == nil || r.Payload == nil || r.Qos == nil || r.Retain == nil) {
+		return m, fmt.Errorf("%w: it sent message %d without all of topic, payload, qos and retain; one that was kept back needs them", ErrContract, m.ID)
 	}
 	if r.Topic != nil && *r.Topic != m.Topic {
 		m.Topic = *r.Topic
@@ -238,7 +207,7 @@ func (a *accountant) apply(at int, r *pluginv1.Result) (stage.Message, error) {
 
 // mark notes what has become of a message that nothing else has become of.
 func (a *accountant) mark(at int, as uint8, word string) error {
-	if a.marks[at] != 0 && !a.vague(at) {
+	if a.marks[at] != 0 {
 		return fmt.Errorf("%w: it %s message %d, of which it said something else besides", ErrContract, word, a.message(at).ID)
 	}
 	a.marks[at] |= as
@@ -247,7 +216,7 @@ func (a *accountant) mark(at int, as uint8, word string) error {
 
 func (a *accountant) keep(id uint64) error {
 	at := a.at(id)
-	if at < 0 || !a.given(at) && !a.vague(at) {
+	if at < 0 || !a.given(at) {
 		return fmt.Errorf("%w: it keeps message %d, which it was not given in this call", ErrContract, id)
 	}
 	return a.mark(at, keptBack, "keeps")
@@ -255,7 +224,7 @@ func (a *accountant) keep(id uint64) error {
 
 func (a *accountant) supersede(id uint64) error {
 	at := a.at(id)
-	if at < 0 || a.given(at) && !a.vague(at) {
+	if at < 0 || a.given(at) {
 		return fmt.Errorf("%w: it supersedes message %d, which it does not keep", ErrContract, id)
 	}
 	return a.mark(at, superseded, "supersedes")
@@ -263,7 +232,7 @@ func (a *accountant) supersede(id uint64) error {
 
 func (a *accountant) refuse(r *pluginv1.Refusal) (stage.Refusal, error) {
 	at := a.at(r.GetId())
-	if at < 0 || !a.given(at) && !a.vague(at) {
+	if at < 0 || !a.given(at) {
 		return stage.Refusal{}, fmt.Errorf("%w: it refuses message %d, which it was not given in this call", ErrContract, r.GetId())
 	}
 	reason := clip(r.GetReason(), maxReason)
@@ -277,7 +246,7 @@ func (a *accountant) refuse(r *pluginv1.Refusal) (stage.Refusal, error) {
 func (a *accountant) remaining() []stage.Message {
 	var remaining []stage.Message
 	for at, mark := range a.marks {
-		if mark&keptBack != 0 || !a.given(at) && mark&^several == 0 {
+		if mark&keptBack != 0 || !a.given(at) && mark == 0 {
 			m := *a.message(at)
 			m.Payload = nil
 			remaining = append(remaining, m)

@@ -99,17 +99,6 @@ func TestStageIsLostWithAProgramThatEndsBetweenCalls(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestMessagesOfOneIDComeBackAsTheyAre(t *testing.T) {
-	program := start(t, config("plugin"))
-	in := []stage.Message{mqttMessage(5, "a", "half"), mqttMessage(5, "b", "half"), mqttMessage(3, "c", "late"), mqttMessage(6, "a", "new")}
-	out, err := process(t, program.Stage("empty", nil, "doors"), in)
-	require.NoError(t, err)
-	require.Equal(t, in, out.Messages)
-	out, err = process(t, program.Stage("keep", nil, "doors"), in)
-	require.NoError(t, err)
-	require.Equal(t, []uint64{3, 5, 6}, out.Kept)
-}
-
 func TestOptionsThatThePluginRefusesAreAnError(t *testing.T) {
 	program := start(t, config("plugin"))
 	_, err := process(t, program.Stage("keep", []byte(`{"text": "bad", "evry": 1}`), "doors"), messages("one"))

@@ -132,8 +132,7 @@ func (x *StageServiceOpenResponse) GetHandle() uint64 {
 // Message is an MQTT application message.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Number of the message: what a stage makes of a message keeps it. Where a stage before this one has split a message, its parts have
-	// the same.
+	// Number of the message among those that the stage is given: it only grows. What the stage makes of a message keeps it.
 	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Valid by [MQTT-4.7.3-1].
 	Topic   string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -377,7 +376,7 @@ func (x *ProcessResponse) GetAgainUnixNano() int64 {
 }
 
 // Result is a message that goes on. A field that is absent is as the message came: a message that is not changed is its ID alone. All
-// fields are there where an earlier call has kept the message back, and where several with its ID were given.
+// fields are there where an earlier call has kept the message back.
 // Together they have at most 64 MiB more than twice what the stage was given.
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
