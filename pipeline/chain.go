@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weft-relay/weft/matching"
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/pipeline/stage"
 )
@@ -192,10 +193,14 @@ func (l *chainLink) keep(t *turn, out stage.Output, in []stage.Message) error {
 	}
 	for i := range out.Messages {
 		m := out.Messages[i]
+		from := l.kept[m.ID]
 		if given(m.ID) {
-			m.ID = in[m.ID-l.next].ID
-		} else {
-			m.ID = l.kept[m.ID].ID
+			from = in[m.ID-l.next]
+		}
+		m.ID = from.ID
+		if err := invalid(&m, &from); err != nil {
+			t.refused = append(t.refused, refusal{from, fmt.Sprintf("stage %s made of it what no broker takes: %v", l.step.Name, err)})
+			continue
 		}
 		t.out = append(t.out, m)
 	}
@@ -218,6 +223,17 @@ func (l *chainLink) keep(t *turn, out stage.Output, in []stage.Message) error {
 		}
 	}
 	return nil
+}
+
+// invalid says why no broker would take what a stage has made of a message.
+func invalid(m, from *stage.Message) error {
+	if m.QoS > 2 {
+		return fmt.Errorf("QoS %d", m.QoS) // [MQTT-3.3.1-4]
+	}
+	if m.Topic == from.Topic {
+		return nil
+	}
+	return matching.ValidateTopic(m.Topic)
 }
 
 // letGo says that the stage keeps a message no longer.

@@ -257,3 +257,21 @@ func TestAnswerThatBreaksTheContractCountsForNothing(t *testing.T) {
 		}
 	}
 }
+
+// What no broker takes would have its session ended, again and again: it goes to the dead letters, and the rest goes on.
+func TestWhatAStageMakesThatNoBrokerTakesIsRefused(t *testing.T) {
+	c := newChain([]stage.Step{stepOf("wild", func(_ time.Time, in []stage.Message) (out stage.Output, _ error) {
+		out.Messages = slices.Clone(in)
+		out.Messages[0].Topic = "a/#"
+		out.Messages[1].QoS = 3
+		out.Messages[2].Topic = "fine"
+		return out, nil
+	})})
+	tn := turnOf(1, "1", "2", "3")
+	if errs := runUntil(t, c, tn); errs != nil {
+		t.Fatal(errs)
+	}
+	if len(tn.out) != 1 || tn.out[0].Topic != "fine" || len(tn.refused) != 2 || tn.refused[0].Topic != "t" {
+		t.Errorf("gave %+v, refused %+v", tn.out, tn.refused)
+	}
+}
