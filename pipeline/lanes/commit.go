@@ -272,7 +272,7 @@ func (s *Store) fail(b *batch) {
 	}
 	s.newBatch(0, true, nil)
 	s.pend.session = b.session || next.session
-	s.pend.work = s.pend.session
+	s.pend.work = s.pend.work || s.pend.session
 	next.err = b.err
 	close(next.done)
 }

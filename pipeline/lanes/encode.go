@@ -58,8 +58,9 @@ func (s *Store) newBatch(base int64, fresh bool, buf []byte) *batch {
 		s.enc = encoder{seg: seg, seed: seedOf(n), sets: map[uint64]*fanout{}}
 		b.base = 0
 		b.buf = header{epoch: s.epoch, boot: s.boot, through: n}.append(b.buf)
+		unwritten := slices.ContainsFunc(s.dirty, func(l *Lane) bool { return l.dirty && !l.removed })
 		s.writeCheckpoint()
-		b.work = false
+		b.work = unwritten // what lanes are like by now is nowhere else
 	}
 	b.seg = s.enc.seg
 	return b

@@ -199,3 +199,18 @@ func TestDropsAreLoggedOnceAcrossARestart(t *testing.T) {
 	require.Contains(t, logs[0].String(), "messages dropped")
 	require.NotContains(t, logs[1].String(), "messages dropped")
 }
+
+// A message is acknowledged, and the next write ends a segment of the journal before anything else records that. Is it recorded when the
+// store is closed?
+func TestAcknowledgementIsRecordedThoughASegmentEndsBefore(t *testing.T) {
+	dir := t.TempDir()
+	opts := lanes.Options{SegmentBytes: 4 << 10, FlushPeriod: time.Hour}
+	s := open(t, dir, opts)
+	a, b := s.Lane("a", lanes.Limits{}), s.Lane("b", lanes.Limits{})
+	a.Ack(put(t, s, 0, 1, 1, a)[0].Seq) // nothing: it was not read
+	a.Ack(take(t, a, 1)[0].Seq)
+	put(t, s, 1, 200, 1, b)
+	require.NoError(t, s.Close())
+	s = open(t, dir, opts)
+	require.Equal(t, lanes.Stats{In: 1, Delivered: 1}, s.Lane("a", lanes.Limits{}).Stats())
+}
