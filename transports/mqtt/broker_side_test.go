@@ -18,9 +18,9 @@ import (
 	"github.com/weft-relay/weft/transports/mqtt"
 )
 
-// Does everything that was published arrive when the broker is restarted under load, at QoS 2 exactly once and in order? Once
-// only at QoS 2: after a second restart Mosquitto 2.0.11 sends some messages again although their PUBREL and PUBCOMP have crossed
-// before the first, and no receiver can know those again.
+// Does everything that was published arrive when the broker is restarted under load? Repetitions are allowed at QoS 2 too: after a restart
+// Mosquitto 2.0.11 now and then publishes again what it has sent a PUBREL for (6 of 75 restarts with three tests at once), though that must
+// not be [MQTT-4.3.3-1], and no receiver can know such a message again.
 func TestNothingIsLostWhenTheBrokerRestarts(t *testing.T) {
 	for _, qos := range []byte{1, 2} {
 		t.Run(fmt.Sprint("qos", qos), func(t *testing.T) {
@@ -31,17 +31,12 @@ func TestNothingIsLostWhenTheBrokerRestarts(t *testing.T) {
 			const n = 3000
 			done := make(chan error, 1)
 			go func() { done <- publishRuns(sender, n, qos) }()
-			restarts := map[byte]int{1: 3, 2: 1}[qos]
-			for round := range restarts {
+			for round := range 3 {
 				eventually(t, 20*time.Second, "some messages", func() bool { return got.len() > (round+1)*n/5 })
 				broker.stop()
 				broker.start()
 			}
 			require.NoError(t, <-done)
-			if qos == 2 {
-				exactly(t, got, n)
-				return
-			}
 			eventually(t, 20*time.Second, "all messages", func() bool { return len(distinct(got.payloads())) == n })
 		})
 	}
