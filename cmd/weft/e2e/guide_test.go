@@ -52,6 +52,7 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	}
 	exchange("WEFT=~/weft ", "WEFT="+checkout+" ")
 	exchange("make -C $WEFT build\n", "")
+	exchange("go mod init example.com/site\n", "go mod init example.com/site\ncp $WEFT/go.sum .\n") // no checksum is asked of the network
 	exchange("PATH=$WEFT/bin:$PATH\n", "PATH=$PWD/bin:$PATH\n")
 	if installed {
 		exchange("(cd nodeplugin && npm ci)", "rm -rf nodeplugin/node_modules && ln -s "+modules+" nodeplugin/node_modules")
@@ -61,7 +62,7 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	}
 
 	// As make build has it, whose cache the builds share.
-	printed := runWalk(t, dir, walk, []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}, 10*time.Minute)
+	printed := runWalk(t, dir, walk, []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}, 5*time.Minute)
 	for _, want := range append(wants,
 		"ok  \texample.com/site/deadband", "ok  \texample.com/site/folder", "alice.yaml: ok", "bob.yaml: ok",
 		"stage deadband, example.com/site/deadband",
@@ -82,7 +83,7 @@ func nodeModules(t *testing.T, checkout string) (folder string, installed bool) 
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
-	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0")
+	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Logf("without the plugin in JavaScript: %v\n%s", err, out)
