@@ -117,7 +117,7 @@ var optionTypes = map[string]pluginv1.OptionType{
 	"file":          pluginv1.OptionType_OPTION_TYPE_TEXT,
 	"secret":        pluginv1.OptionType_OPTION_TYPE_SECRET,
 	"true or false": pluginv1.OptionType_OPTION_TYPE_BOOL,
-	"number":        pluginv1.OptionType_OPTION_TYPE_INTEGER,
+	"number":        pluginv1.OptionType_OPTION_TYPE_NUMBER, // whole or not; the program itself says where it must be
 	"duration":      pluginv1.OptionType_OPTION_TYPE_DURATION,
 	"size":          pluginv1.OptionType_OPTION_TYPE_SIZE,
 	"list of text":  pluginv1.OptionType_OPTION_TYPE_LIST,

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,31 +36,39 @@ func TestReadmeJoinsTwoSitesWithNoServer(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
 	require.NoError(t, os.Symlink(weftBin, filepath.Join(dir, "bin", "weft")))
 
-	cmd := exec.Command("bash", "-ec", walk+"\nkill $(jobs -p)\nwait\n")
-	cmd.Dir = dir
+	printed := runWalk(t, dir, walk, nil, time.Minute)
+	for _, want := range []string{
+		"alice/weft.yaml: ok", "bob/weft.yaml: ok", "doors/1 open", "doors/1 closed", "alarms/1 fire", "lane doors/bob", "wants alarms/#, doors/#", "direct TCP",
+	} {
+		require.Contains(t, printed, want)
+	}
+	require.NotContains(t, printed, "warning")
+}
+
+// runWalk runs shell commands that a page tells its reader to type, ends what they have left running, and returns all that was printed.
+func runWalk(t *testing.T, dir, walk string, env []string, within time.Duration) string {
+	t.Helper()
+	cmd := exec.Command("bash", "-ec", walk+"\nkill $(jobs -p) || true\nwait\n")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	out := filepath.Join(dir, "out")
+	out := filepath.Join(t.TempDir(), "out")
 	file, err := os.Create(out)
 	require.NoError(t, err)
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
 	require.NoError(t, cmd.Start())
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	select {
-	case <-ended:
-	case <-time.After(time.Minute):
-		t.Error("the walk does not end")
+	case err = <-ended:
+	case <-time.After(within):
+		err = errors.New("the walk does not end")
 	}
-	printed, err := os.ReadFile(out)
-	require.NoError(t, err)
-	for _, want := range []string{
-		"alice/weft.yaml: ok", "bob/weft.yaml: ok", "doors/1 open", "doors/1 closed", "alarms/1 fire", "lane doors/bob", "wants alarms/#, doors/#", "direct TCP",
-	} {
-		require.Contains(t, string(printed), want)
-	}
-	require.NotContains(t, string(printed), "warning")
+	printed, readErr := os.ReadFile(out)
+	require.NoError(t, readErr)
+	require.NoError(t, err, "%s", printed)
+	return string(printed)
 }
 
 // The two machines that the README joins over NATS are two folders here, and scp is cp. Do the nodes find each other over TLS, with the

@@ -40,17 +40,17 @@ func New(c Config, _ *slog.Logger) (*Stage, error) {
 }
 
 // Process implements stage.Stage.
-func (s *Stage) Process(_ context.Context, _ time.Time, in []stage.Message) (stage.Output, error) {
-	for i, m := range in {
+func (s *Stage) Process(_ context.Context, _ time.Time, in []stage.Message) (out stage.Output, _ error) {
+	for _, m := range in {
 		n, known := s.next[m.Topic]
-		if !known && len(s.next) == s.config.Most {
-			continue
-		}
 		if !known {
 			n = s.config.Start
 		}
-		s.next[m.Topic] = n + 1
-		in[i].Payload = fmt.Appendf(nil, "%d %s", n, m.Payload)
+		if known || len(s.next) < s.config.Most {
+			s.next[m.Topic] = n + 1
+			m.Payload = fmt.Appendf(nil, "%d %s", n, m.Payload)
+		}
+		out.Messages = append(out.Messages, m)
 	}
-	return stage.Output{Messages: in}, nil
+	return out, nil
 }
