@@ -28,15 +28,14 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "bin"), 0o755))
 	require.NoError(t, os.Symlink(weftBin, filepath.Join(dir, "bin", "weft")))
-	modules, installed := nodeModules(t, checkout)
+	modules := nodeModules(t, checkout)
 
 	var script strings.Builder
 	var wants []string
 	for _, block := range guideBlocks.FindAllStringSubmatch(string(text), -1) {
-		kind, node := strings.CutSuffix(block[1], " node")
+		kind := strings.TrimSuffix(block[1], " node")
 		name, isFile := strings.CutPrefix(kind, "go ")
 		switch {
-		case node && !installed:
 		case isFile:
 			fmt.Fprintf(&script, "mkdir -p $(dirname %[1]s)\ncat > %[1]s <<'END_OF_FILE'\n%[2]sEND_OF_FILE\n", name, block[2])
 		case kind == "text":
@@ -54,9 +53,7 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	exchange("make -C $WEFT build\n", "")
 	exchange("go mod init example.com/site\n", "go mod init example.com/site\ncp $WEFT/go.sum .\n") // no checksum is asked of the network
 	exchange("PATH=$WEFT/bin:$PATH\n", "PATH=$PWD/bin:$PATH\n")
-	if installed {
-		exchange("(cd nodeplugin && npm ci)", "rm -rf nodeplugin/node_modules && ln -s "+modules+" nodeplugin/node_modules")
-	}
+	exchange("(cd nodeplugin && npm ci)", "rm -rf nodeplugin/node_modules && ln -s "+modules+" nodeplugin/node_modules")
 	for _, port := range []string{"21883", "22883", "24222", "29883", "29884"} {
 		exchange(port, strings.TrimPrefix(freeAddr(t), "127.0.0.1:"))
 	}
@@ -74,20 +71,17 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	}
 }
 
-// nodeModules returns the folder with what the plugin in JavaScript needs, and whether it is to be had: it is installed where it is not yet,
-// which takes a network. TestNodeExample is the one that insists on it.
-func nodeModules(t *testing.T, checkout string) (folder string, installed bool) {
+// nodeModules installs what the plugin in JavaScript needs, and returns the folder.
+func nodeModules(t *testing.T, checkout string) string {
 	dir := t.TempDir()
 	for _, name := range []string{"package.json", "package-lock.json"} {
 		content, err := os.ReadFile(filepath.Join(checkout, "plugins/examples/nodeplugin", name))
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
-	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=20000")
+	install := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Logf("without the plugin in JavaScript: %v\n%s", err, out)
-		return "", false
-	}
-	return filepath.Join(dir, "node_modules"), true
+	out, err := install.CombinedOutput()
+	require.NoError(t, err, "%s\nthis test needs node and npm; .ci/tools installs them", out)
+	return filepath.Join(dir, "node_modules")
 }
