@@ -15,7 +15,7 @@ import (
 
 // guideBlocks are the blocks of the guide that have a part in its walk: what they are, and what is in them. "sh guide" is typed into the
 // shell, "text" is among what is printed, and any other names the file that it is. Those with the word node need Node.js.
-var guideBlocks = regexp.MustCompile("(?s)```(sh guide(?: node)?|text(?: node)?|go [a-z/_]+\\.go)\n(.*?)```")
+var guideBlocks = regexp.MustCompile("(?s)```(sh guide|text|go [a-z/_]+\\.go)\n(.*?)```")
 
 // The guide for authors of plugins is followed as it is written, in an empty folder. Only its port numbers are exchanged for free ones, the
 // checkout is this one, and its binary is the one under test. Are the plugins that come of it what it says?
@@ -33,7 +33,7 @@ func TestGuideMakesAStageAndATransport(t *testing.T) {
 	var script strings.Builder
 	var wants []string
 	for _, block := range guideBlocks.FindAllStringSubmatch(string(text), -1) {
-		kind := strings.TrimSuffix(block[1], " node")
+		kind := block[1]
 		name, isFile := strings.CutPrefix(kind, "go ")
 		switch {
 		case isFile:
