@@ -14,7 +14,7 @@ import (
 )
 
 // guideBlocks are the blocks of the guide that have a part in its walk: what they are, and what is in them. "sh guide" is typed into the
-// shell, "text" is among what is printed, and any other names the file that it is. Those with the word node need Node.js.
+// shell, "text" is among what is printed, and any other names the file that it is.
 var guideBlocks = regexp.MustCompile("(?s)```(sh guide|text|go [a-z/_]+\\.go)\n(.*?)```")
 
 // The guide for authors of plugins is followed as it is written, in an empty folder. Only its port numbers are exchanged for free ones, the
