@@ -335,7 +335,7 @@ func (s *session) ask(ctx context.Context, ask func(context.Context) error) erro
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case limited.Err() != nil:
+	case limited.Err() != nil || s.overdue(limited, err):
 		s.kill(fmt.Errorf("it did not answer within %v", s.program.config.Timeout))
 	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("%w: %s", ErrContract, plain(err))
@@ -345,6 +345,13 @@ func (s *session) ask(ctx context.Context, ask func(context.Context) error) erro
 		s.broken()
 	}
 	return ErrUnavailable
+}
+
+// overdue says whether a call was given up by the other side because its time was up: that knows the deadline too, and may be first.
+func (s *session) overdue(ctx context.Context, err error) bool {
+	deadline, _ := ctx.Deadline()
+	code := status.Code(err)
+	return (code == codes.Canceled || code == codes.DeadlineExceeded) && time.Until(deadline) < s.program.config.Timeout/10
 }
 
 // cut says whether an error may mean that the connection to the program has broken: one that is closed for that cancels its calls.

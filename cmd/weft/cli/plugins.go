@@ -61,6 +61,7 @@ that cannot be asked is an error that says why, after everything else was listed
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(newPluginsTest(g))
 	return cmd
 }
 
