@@ -14,6 +14,8 @@ type Key struct {
 	Values  []string `json:"values,omitempty"` // the words that it may be; nil where any may
 	Default string   `json:"default,omitempty"`
 	Doc     string   `json:"doc,omitempty"`
+
+	Required bool `json:"required,omitempty"` // as a plugin says of its own; what is built in says so when it is missing
 }
 
 // Keys returns every key that a configuration file may have, in the order of the documentation. A key of one type of

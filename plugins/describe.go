@@ -8,13 +8,16 @@ import (
 
 // Description says of a type of transport or of stage what there is to configure.
 type Description struct {
-	Kind    string        `json:"kind"` // transport or stage
-	Name    string        `json:"name"`
-	Version string        `json:"version"` // of the module that its package is of
-	Package string        `json:"package"` // where it comes from
+	Kind    string        `json:"kind"`              // transport or stage, or plugin where Error says why its types are not known
+	Name    string        `json:"name"`              // that files use: PLUGIN.TYPE for one of a program
+	Version string        `json:"version,omitempty"` // of the module that its package is of, or as the program says
+	Package string        `json:"package,omitempty"` // where it comes from
+	Program string        `json:"program,omitempty"` // what the program calls itself that has it
+	Comment string        `json:"comment,omitempty"` // what it does
 	BuiltIn bool          `json:"built_in"`
 	UsedBy  []string      `json:"used_by,omitempty"` // the keys of the file that name it
 	Options []configs.Key `json:"options"`
+	Error   string        `json:"error,omitempty"` // why the plugin could not be asked
 }
 
 // Describe returns every type of transport and then of stage, with where the file uses it. There may be no file.

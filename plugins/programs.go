@@ -119,10 +119,15 @@ func checkPrograms(ctx context.Context, file *configs.File, programs Programs) e
 			return nil
 		})
 		if err != nil {
-			errs = append(errs, file.Problem(fmt.Sprintf("plugins[%d].command", i), errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("plugin %q: ", c.Name)))))
+			errs = append(errs, file.Problem(fmt.Sprintf("plugins[%d].command", i), unnamed(err, c.Name)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unnamed takes the plugin's name from an error where that is said already.
+func unnamed(err error, plugin string) error {
+	return errors.New(strings.TrimPrefix(err.Error(), fmt.Sprintf("plugin %q: ", plugin)))
 }
 
 // checkUse says what a program has against one place where the file names a type of it.

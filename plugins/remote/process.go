@@ -330,10 +330,15 @@ func (p *process) pid() int {
 func (p *process) Diagnose(context.Context) string { return "" }
 
 // memory returns the resident bytes of the program and of what it has started.
-func (p *process) memory() int64 {
-	guard := 0
-	if p.guard != nil {
-		guard = p.guard.Process.Pid
+func (p *process) memory() int64 { return memoryOf(p.cmd.Process.Pid, p.guardPID()) }
+
+// children returns what the program has started, and what that has.
+func (p *process) children() []int { return startedBy(p.cmd.Process.Pid, p.guardPID()) }
+
+// guardPID returns the number of the guard, 0 where there is none.
+func (p *process) guardPID() int {
+	if p.guard == nil {
+		return 0
 	}
-	return memoryOf(p.cmd.Process.Pid, guard)
+	return p.guard.Process.Pid
 }

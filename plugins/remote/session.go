@@ -38,6 +38,7 @@ type session struct {
 	conn    *grpc.ClientConn
 	dir     string // of its socket
 
+	step        Step // of the start
 	description Description
 	since       time.Time
 	memory      atomic.Int64 // as measured last, in bytes
@@ -71,8 +72,26 @@ func (p *Program) launch(ctx context.Context) (*session, error) {
 	}
 	err = s.fail(err)
 	s.release()
-	return nil, err
+	return nil, &StartError{s.step, err}
 }
+
+// Step is a part of a program's start.
+type Step string
+
+// Steps, in their order.
+const (
+	StepHandshake Step = "handshake"
+	StepHealth    Step = "health"
+	StepDescribe  Step = "describe"
+)
+
+// StartError is the error of a start, with the step that was not done.
+type StartError struct {
+	Step Step
+	error
+}
+
+func (e *StartError) Unwrap() error { return e.error }
 
 // maxSocketDir is how long the folder's name may be: that of a socket has at most 104 bytes, of which go-plugin takes its part.
 const maxSocketDir = 104 - len("/plugin-dir1234567890/plugin1234567890")
@@ -128,10 +147,12 @@ func (s *session) connect() error {
 		GRPCDialOptions:  []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxAnswer))},
 		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: s.dir},
 	})
+	s.step = StepHandshake
 	address, err := s.client.Start()
 	if err != nil {
 		return err
 	}
+	s.step = StepHealth
 	if err := s.knock(address); err != nil {
 		return err
 	}
@@ -143,7 +164,7 @@ func (s *session) connect() error {
 	if err != nil {
 		return err
 	}
-	s.conn = conn.(*grpc.ClientConn)
+	s.conn, s.step = conn.(*grpc.ClientConn), StepDescribe
 	s.description, err = s.describe()
 	return err
 }
@@ -314,16 +335,28 @@ func (s *session) ask(ctx context.Context, ask func(context.Context) error) erro
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case limited.Err() != nil:
+	case limited.Err() != nil || s.overdue(limited, err):
 		s.kill(fmt.Errorf("it did not answer within %v", s.program.config.Timeout))
 	case status.Code(err) == codes.ResourceExhausted:
 		return fmt.Errorf("%w: %s", ErrContract, plain(err))
-	case status.Code(err) != codes.Unavailable || s.checkHealth() == nil:
+	case !cut(err) || s.checkHealth() == nil:
 		return &Fault{Code: status.Code(err), Text: plain(err)}
 	default:
 		s.broken()
 	}
 	return ErrUnavailable
+}
+
+// overdue says whether a call was given up by the other side because its time was up: that knows the deadline too, and may be first.
+func (s *session) overdue(ctx context.Context, err error) bool {
+	deadline, _ := ctx.Deadline()
+	code := status.Code(err)
+	return (code == codes.Canceled || code == codes.DeadlineExceeded) && time.Until(deadline) < s.program.config.Timeout/10
+}
+
+// cut says whether an error may mean that the connection to the program has broken: one that is closed for that cancels its calls.
+func cut(err error) bool {
+	return status.Code(err) == codes.Unavailable || status.Code(err) == codes.Canceled
 }
 
 // broken ends a program whose connection broke. Mostly it has ended by itself, and says why better.

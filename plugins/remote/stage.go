@@ -46,6 +46,9 @@ func (s *Stage) Process(ctx context.Context, now time.Time, in []stage.Message) 
 }
 
 func (s *Stage) process(ctx context.Context, now time.Time, in []stage.Message) (stage.Output, error) {
+	if err := ctx.Err(); err != nil {
+		return stage.Output{}, err // the plugin is not asked, and has its state yet
+	}
 	running, err := s.program.current(ctx)
 	if err != nil {
 		return stage.Output{}, s.lose(err)

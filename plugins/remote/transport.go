@@ -316,7 +316,7 @@ func (t *Transport) explain(ctx context.Context, l *link, err error) error {
 	case status.Code(err) == codes.NotFound:
 		l.lost()
 		return fmt.Errorf("%w: %s", ErrUnavailable, plain(err))
-	case status.Code(err) == codes.Unavailable && l.checkHealth() != nil:
+	case cut(err) && l.checkHealth() != nil:
 		l.broken()
 		<-l.done
 		return fmt.Errorf("%w: %w", ErrUnavailable, l.proc.why())

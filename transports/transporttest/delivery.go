@@ -3,7 +3,6 @@ package transporttest
 import (
 	"fmt"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -11,7 +10,7 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-func framesArriveInOrder(t *testing.T, b *bench) {
+func framesArriveInOrder(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	const count = 200
@@ -31,7 +30,7 @@ func framesArriveInOrder(t *testing.T, b *bench) {
 }
 
 // takenInOrder acknowledges the second of two frames alone: whoever comes next begins with the first.
-func takenInOrder(t *testing.T, b *bench) {
+func takenInOrder(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 2))
@@ -50,7 +49,7 @@ func takenInOrder(t *testing.T, b *bench) {
 	expect(t, b.node(t, "bob").subscribe(t, transports.Inbox), "alice", 1, 2)
 }
 
-func nackedFrameComesBeforeLaterOnes(t *testing.T, b *bench) {
+func nackedFrameComesBeforeLaterOnes(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 2), frame("alice", 3))
@@ -65,7 +64,7 @@ func nackedFrameComesBeforeLaterOnes(t *testing.T, b *bench) {
 	expect(t, inbox, "alice", 2, 3)
 }
 
-func unackedFrameComesToTheNextSubscriber(t *testing.T, b *bench) {
+func unackedFrameComesToTheNextSubscriber(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 2))
@@ -76,7 +75,7 @@ func unackedFrameComesToTheNextSubscriber(t *testing.T, b *bench) {
 	expect(t, b.node(t, "bob").subscribe(t, transports.Inbox), "alice", 1, 2)
 }
 
-func absentReceiverGetsFramesLater(t *testing.T, b *bench) {
+func absentReceiverGetsFramesLater(t T, b *bench) {
 	alice := b.node(t, "alice")
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1)) // bob was never there
 	bob := b.node(t, "bob")
@@ -88,7 +87,7 @@ func absentReceiverGetsFramesLater(t *testing.T, b *bench) {
 	expect(t, b.node(t, "bob").subscribe(t, transports.Inbox), "alice", 2, 3)
 }
 
-func absentFollowerGetsFramesLater(t *testing.T, b *bench) {
+func absentFollowerGetsFramesLater(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob", "alice")
 	feed := following(t, bob, alice)
 	alice.publish(t, transports.Broadcast, frame("alice", 1))
@@ -100,7 +99,7 @@ func absentFollowerGetsFramesLater(t *testing.T, b *bench) {
 	expect(t, b.node(t, "bob", "alice").subscribe(t, transports.Feed), "alice", 2, 3)
 }
 
-func frameSentTwiceArrivesOnce(t *testing.T, b *bench) {
+func frameSentTwiceArrivesOnce(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 1), frame("alice", 2))
@@ -113,7 +112,7 @@ func frameSentTwiceArrivesOnce(t *testing.T, b *bench) {
 	}
 }
 
-func sameUUIDToTwoPeersArrivesAtBoth(t *testing.T, b *bench) {
+func sameUUIDToTwoPeersArrivesAtBoth(t T, b *bench) {
 	alice, bob, carol := b.node(t, "alice"), b.node(t, "bob"), b.node(t, "carol")
 	atBob, atCarol := bob.subscribe(t, transports.Inbox), carol.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
@@ -122,7 +121,7 @@ func sameUUIDToTwoPeersArrivesAtBoth(t *testing.T, b *bench) {
 	expect(t, atCarol, "alice", 1, 1)
 }
 
-func broadcastReachesFollowersOnly(t *testing.T, b *bench) {
+func broadcastReachesFollowersOnly(t T, b *bench) {
 	alice := b.node(t, "alice")
 	bob, carol := b.node(t, "bob", "alice"), b.node(t, "carol", "dave", "alice", "carol")
 	stranger, nobody := b.node(t, "stranger", "bob"), b.node(t, "nobody")
@@ -135,7 +134,7 @@ func broadcastReachesFollowersOnly(t *testing.T, b *bench) {
 	nothing(t, atNobody)
 }
 
-func directReachesItsPeerOnly(t *testing.T, b *bench) {
+func directReachesItsPeerOnly(t T, b *bench) {
 	alice, bob, carol := b.node(t, "alice"), b.node(t, "bob", "alice"), b.node(t, "carol", "alice")
 	atBob, atCarol := bob.subscribe(t, transports.Inbox), carol.subscribe(t, transports.Inbox)
 	feed := carol.subscribe(t, transports.Feed)
@@ -146,7 +145,7 @@ func directReachesItsPeerOnly(t *testing.T, b *bench) {
 }
 
 // withoutProbes leaves out the frames by which [following] has found that the feed flows.
-func withoutProbes(t *testing.T, frames <-chan *message.Message) <-chan *message.Message {
+func withoutProbes(t T, frames <-chan *message.Message) <-chan *message.Message {
 	out := make(chan *message.Message)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -167,7 +166,7 @@ func withoutProbes(t *testing.T, frames <-chan *message.Message) <-chan *message
 	return out
 }
 
-func manyOriginsKeepTheirOrders(t *testing.T, b *bench) {
+func manyOriginsKeepTheirOrders(t T, b *bench) {
 	const origins, count = 4, 40
 	bob := b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)

@@ -2,31 +2,30 @@ package transporttest
 
 import (
 	"context"
-	"testing"
 	"time"
 
 	"github.com/weft-relay/weft/transports"
 )
 
-func startsWithoutNetwork(t *testing.T, b *bench) {
-	b.network.Stop(t)
+func startsWithoutNetwork(t T, b *bench) {
+	b.stop()
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	eventually(t, "the report says why there is no connection", func() bool {
 		r := alice.Report()
 		return r.State == transports.Connecting && r.Detail != ""
 	})
-	b.network.Start(t)
+	b.start()
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
 	expect(t, inbox, "alice", 1, 1)
 }
 
-func publishWaitsForNetwork(t *testing.T, b *bench) {
+func publishWaitsForNetwork(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
 	expect(t, inbox, "alice", 1, 1)
-	b.network.Stop(t)
+	b.stop()
 
 	ctx, cancel := context.WithTimeout(t.Context(), quiet)
 	defer cancel()
@@ -39,7 +38,7 @@ func publishWaitsForNetwork(t *testing.T, b *bench) {
 	if took := time.Since(begun); took > quiet+5*time.Second {
 		t.Errorf("publish returned %v after it began; its context allowed %v", took, quiet)
 	}
-	b.network.Start(t)
+	b.start()
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -50,7 +49,7 @@ func publishWaitsForNetwork(t *testing.T, b *bench) {
 }
 
 // retry publishes the frames from one number to another as a lane does: each until it is taken, and only then the next.
-func (n *node) retry(t *testing.T, from, to int) {
+func (n *node) retry(t T, from, to int) {
 	for i := from; i <= to && t.Context().Err() == nil; i++ {
 		for t.Context().Err() == nil {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -69,7 +68,7 @@ func (n *node) retry(t *testing.T, from, to int) {
 	}
 }
 
-func nothingIsLostWhenNetworkRestarts(t *testing.T, b *bench) {
+func nothingIsLostWhenNetworkRestarts(t T, b *bench) {
 	const count, restarts = 3000, 3
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
@@ -77,8 +76,8 @@ func nothingIsLostWhenNetworkRestarts(t *testing.T, b *bench) {
 	go func() {
 		defer close(restarted)
 		for range restart {
-			b.network.Stop(t)
-			b.network.Start(t)
+			b.stop()
+			b.start()
 		}
 	}()
 	sent := make(chan struct{})
@@ -98,13 +97,13 @@ func nothingIsLostWhenNetworkRestarts(t *testing.T, b *bench) {
 	<-restarted
 }
 
-func frameInHandSurvivesRestart(t *testing.T, b *bench) {
+func frameInHandSurvivesRestart(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	inbox := bob.subscribe(t, transports.Inbox)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1), frame("alice", 2), frame("alice", 3))
 	m := receive(t, inbox)
-	b.network.Stop(t)
-	b.network.Start(t)
+	b.stop()
+	b.start()
 	m.Ack()
 	alice.publish(t, transports.Direct("bob"), frame("alice", 4))
 	expect(t, inbox, "alice", 2, 4)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -20,7 +19,7 @@ const (
 )
 
 // subscribe begins a subscription that lasts as long as the test.
-func (n *node) subscribe(t *testing.T, topic string) <-chan *message.Message {
+func (n *node) subscribe(t T, topic string) <-chan *message.Message {
 	t.Helper()
 	frames, err := n.Subscribe(t.Context(), topic)
 	if err != nil {
@@ -31,7 +30,7 @@ func (n *node) subscribe(t *testing.T, topic string) <-chan *message.Message {
 
 // following subscribes to the feed, and returns when frames of the origins arrive: a follower's feed begins with what is
 // published after the network knows of it. The frames published meanwhile have the number 0.
-func following(t *testing.T, n *node, origins ...*node) <-chan *message.Message {
+func following(t T, n *node, origins ...*node) <-chan *message.Message {
 	t.Helper()
 	feed := n.subscribe(t, transports.Feed)
 	for _, origin := range origins {
@@ -59,7 +58,7 @@ func following(t *testing.T, n *node, origins ...*node) <-chan *message.Message 
 
 // publish publishes with a deadline. Where Publish returns only when the recipient has taken a frame, which a test may do later, direct
 // frames are published in the background, in order; what comes of them the recipient shows.
-func (n *node) publish(t *testing.T, topic string, frames ...*message.Message) {
+func (n *node) publish(t T, topic string, frames ...*message.Message) {
 	t.Helper()
 	if _, direct := transports.DirectPeer(topic); direct && n.waits {
 		n.publishLater(t, topic, frames)
@@ -70,7 +69,7 @@ func (n *node) publish(t *testing.T, topic string, frames ...*message.Message) {
 	}
 }
 
-func (n *node) publishLater(t *testing.T, topic string, frames []*message.Message) {
+func (n *node) publishLater(t T, topic string, frames []*message.Message) {
 	ctx, cancel := context.WithCancel(t.Context())
 	before, done := n.last, make(chan struct{})
 	n.last = done
@@ -99,7 +98,7 @@ func (n *node) tryPublish(ctx context.Context, topic string, frames ...*message.
 }
 
 // receive returns the next frame, not acknowledged.
-func receive(t *testing.T, frames <-chan *message.Message) *message.Message {
+func receive(t T, frames <-chan *message.Message) *message.Message {
 	t.Helper()
 	select {
 	case m, ok := <-frames:
@@ -114,7 +113,7 @@ func receive(t *testing.T, frames <-chan *message.Message) *message.Message {
 }
 
 // nothing checks that no frame comes for a while.
-func nothing(t *testing.T, frames <-chan *message.Message) {
+func nothing(t T, frames <-chan *message.Message) {
 	t.Helper()
 	select {
 	case m := <-frames:
@@ -125,7 +124,7 @@ func nothing(t *testing.T, frames <-chan *message.Message) {
 
 // expect acknowledges the frames of the origin from one number to another and checks that nothing else comes between, except what
 // was received before: a network may deliver a frame again.
-func expect(t *testing.T, frames <-chan *message.Message, origin string, from, to int) {
+func expect(t T, frames <-chan *message.Message, origin string, from, to int) {
 	t.Helper()
 	for next := from; next <= to; {
 		m := receive(t, frames)
@@ -143,7 +142,7 @@ func expect(t *testing.T, frames <-chan *message.Message, origin string, from, t
 	}
 }
 
-func numberOf(t *testing.T, m *message.Message, origin string) int {
+func numberOf(t T, m *message.Message, origin string) int {
 	t.Helper()
 	var from string
 	var number int
@@ -154,7 +153,7 @@ func numberOf(t *testing.T, m *message.Message, origin string) int {
 }
 
 // closed checks that the channel is closed soon. Frames still in it are passed over.
-func closed[T any](t *testing.T, c <-chan T) {
+func closed[E any](t T, c <-chan E) {
 	t.Helper()
 	deadline := time.After(patience)
 	for {
@@ -170,7 +169,7 @@ func closed[T any](t *testing.T, c <-chan T) {
 }
 
 // eventually polls until the claim holds.
-func eventually(t *testing.T, claim string, holds func() bool) {
+func eventually(t T, claim string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

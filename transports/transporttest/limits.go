@@ -3,7 +3,6 @@ package transporttest
 import (
 	"bytes"
 	"context"
-	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -11,11 +10,11 @@ import (
 	"github.com/weft-relay/weft/transports"
 )
 
-func tooLargeIsPermanent(t *testing.T, b *bench) {
+func tooLargeIsPermanent(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	limited, ok := alice.Transport.(transports.MaxPayloader)
 	if !ok {
-		return // takes frames of any size
+		t.Skip("it takes frames of any size")
 	}
 	eventually(t, "the largest payload is known", func() bool { return limited.MaxPayload() > 0 })
 	largest := limited.MaxPayload()
@@ -39,7 +38,7 @@ func tooLargeIsPermanent(t *testing.T, b *bench) {
 	expect(t, inbox, "alice", 1, 1)
 }
 
-func unknownTopicIsRefused(t *testing.T, b *bench) {
+func unknownTopicIsRefused(t T, b *bench) {
 	alice := b.node(t, "alice")
 	for _, topic := range []string{"", "bob", transports.Inbox, transports.Direct(""), transports.Direct("no such name!")} {
 		if err := alice.tryPublish(t.Context(), topic, frame("alice", 1)); !transports.IsPermanent(err) {
@@ -53,7 +52,7 @@ func unknownTopicIsRefused(t *testing.T, b *bench) {
 	alice.publish(t, transports.Broadcast, frame("alice", 2))
 }
 
-func publishHonoursContext(t *testing.T, b *bench) {
+func publishHonoursContext(t T, b *bench) {
 	alice := b.node(t, "alice")
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -65,7 +64,7 @@ func publishHonoursContext(t *testing.T, b *bench) {
 	}
 }
 
-func closeEndsChannels(t *testing.T, b *bench) {
+func closeEndsChannels(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob", "alice")
 	inbox, feed, idle := bob.subscribe(t, transports.Inbox), bob.subscribe(t, transports.Feed), alice.subscribe(t, transports.Feed)
 	alice.publish(t, transports.Direct("bob"), frame("alice", 1))
@@ -92,7 +91,7 @@ func closeEndsChannels(t *testing.T, b *bench) {
 	}
 }
 
-func contextEndsSubscription(t *testing.T, b *bench) {
+func contextEndsSubscription(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	ctx, cancel := context.WithCancel(t.Context())
 	inbox, err := bob.Subscribe(ctx, transports.Inbox)
@@ -108,7 +107,7 @@ func contextEndsSubscription(t *testing.T, b *bench) {
 	expect(t, again, "alice", 2, 2)
 }
 
-func reportFollowsConnection(t *testing.T, b *bench) {
+func reportFollowsConnection(t T, b *bench) {
 	alice, bob := b.node(t, "alice"), b.node(t, "bob")
 	eventually(t, "alice is up", func() bool { return alice.Report().State == transports.Up })
 	inbox := bob.subscribe(t, transports.Inbox)

@@ -1,8 +1,10 @@
 // Package transporttest holds transports to the promises of package transports. An implementation's test calls [Run]
-// with a real network and what it declares beyond the promises that all transports make.
+// with a real network and what it declares beyond the promises that all transports make; [Cases] is the same for whoever has no
+// *testing.T.
 package transporttest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -32,54 +34,91 @@ type Network struct {
 	Stop, Start func(t *testing.T)
 }
 
+// T is what the suite needs of a *testing.T, for whoever runs it outside of tests.
+type T interface {
+	Context() context.Context
+	Cleanup(f func())
+	Helper()
+	Error(args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any) // ends the goroutine of the case, as do Fatalf and Skip
+	Fatalf(format string, args ...any)
+	Skip(args ...any) // the case has nothing to look at
+	Failed() bool
+}
+
+// Case is one test of the suite.
+type Case struct {
+	Name string // is the promise
+	// Needs are the features without which a transport does not promise it.
+	Needs Features
+	run   func(T, *bench)
+}
+
+// Cases returns the suite, in the order in which [Run] runs it.
+func Cases() []Case {
+	stores, restarts := Features{Stores: true}, Features{Restarts: true}
+	both := Features{Stores: true, Restarts: true}
+	return []Case{
+		{"FramesArriveInOrder", Features{}, framesArriveInOrder},
+		{"FrameIsGivenBackAsTakenOnlyAfterTheOnesBeforeIt", stores, takenInOrder},
+		{"NackedFrameComesBeforeLaterOnes", Features{}, nackedFrameComesBeforeLaterOnes},
+		{"UnackedFrameComesToTheNextSubscriber", stores, unackedFrameComesToTheNextSubscriber},
+		{"AbsentReceiverGetsFramesLater", stores, absentReceiverGetsFramesLater},
+		{"AbsentFollowerGetsFramesLater", stores, absentFollowerGetsFramesLater},
+		{"FrameSentTwiceArrivesOnce", Features{Deduplicates: true}, frameSentTwiceArrivesOnce},
+		{"SameUUIDToTwoPeersArrivesAtBoth", Features{}, sameUUIDToTwoPeersArrivesAtBoth},
+		{"BroadcastReachesFollowersOnly", Features{}, broadcastReachesFollowersOnly},
+		{"DirectReachesItsPeerOnly", Features{}, directReachesItsPeerOnly},
+		{"TooLargeIsPermanent", Features{}, tooLargeIsPermanent},
+		{"UnknownTopicIsRefused", Features{}, unknownTopicIsRefused},
+		{"PublishHonoursContext", Features{}, publishHonoursContext},
+		{"FramesSentWithoutWaitingArriveInOrder", Features{}, framesSentWithoutWaitingArriveInOrder},
+		{"NackSkipsNoFrameInFlight", Features{}, nackSkipsNoFrame},
+		{"FailedSendSkipsNoFrame", Features{}, failedSendSkipsNoFrame},
+		{"TooLargeSkipsNoFrame", Features{}, tooLargeSkipsNoFrame},
+		{"SendHonoursContext", Features{}, sendHonoursContext},
+		{"CloseEndsChannels", Features{}, closeEndsChannels},
+		{"ContextEndsSubscription", Features{}, contextEndsSubscription},
+		{"ManyOriginsKeepTheirOrders", Features{}, manyOriginsKeepTheirOrders},
+		{"DirectoryShowsLatestProfiles", Features{}, directoryShowsLatestProfiles},
+		{"OpenDirectoryShowsLatestWishes", Features{}, openDirectoryShowsLatestWishes},
+		{"SenderIsNamed", Features{}, senderIsNamed},
+		{"ReportFollowsConnection", Features{}, reportFollowsConnection},
+		{"StartsWithoutNetwork", restarts, startsWithoutNetwork},
+		{"PublishWaitsForNetwork", restarts, publishWaitsForNetwork},
+		{"NothingIsLostWhenNetworkRestarts", both, nothingIsLostWhenNetworkRestarts},
+		{"FrameInHandSurvivesRestart", both, frameInHandSurvivesRestart},
+		{"FramesInFlightSurviveRestart", restarts, framesInFlightSurviveRestart},
+		{"DirectorySurvivesRestart", restarts, directorySurvivesRestart},
+		{"OpenDirectorySurvivesRestart", restarts, openDirectorySurvivesRestart},
+	}
+}
+
+// Meet says whether a transport with these features has those that are needed.
+func (f Features) Meet(needs Features) bool {
+	return (f.Stores || !needs.Stores) && (f.Deduplicates || !needs.Deduplicates) && (f.Restarts || !needs.Restarts)
+}
+
+// Run runs one case without a *testing.T: the transport has the features, node is as [Network.Node], and the network cannot be
+// taken away. It is called in a goroutine of its own, and the case has ended when the functions given to t.Cleanup have been called.
+func (c Case) Run(t T, features Features, node func(name string, follow ...string) transports.Transport) {
+	c.run(t, &bench{open: node, waits: !features.Stores})
+}
+
 // Run runs the suite. Each test opens a network of its own; what open starts is ended by t.Cleanup.
 func Run(t *testing.T, features Features, open func(t *testing.T) Network) {
-	tests := []struct {
-		name  string
-		run   func(*testing.T, *bench)
-		needs bool
-	}{
-		{"FramesArriveInOrder", framesArriveInOrder, true},
-		{"FrameIsGivenBackAsTakenOnlyAfterTheOnesBeforeIt", takenInOrder, features.Stores},
-		{"NackedFrameComesBeforeLaterOnes", nackedFrameComesBeforeLaterOnes, true},
-		{"UnackedFrameComesToTheNextSubscriber", unackedFrameComesToTheNextSubscriber, features.Stores},
-		{"AbsentReceiverGetsFramesLater", absentReceiverGetsFramesLater, features.Stores},
-		{"AbsentFollowerGetsFramesLater", absentFollowerGetsFramesLater, features.Stores},
-		{"FrameSentTwiceArrivesOnce", frameSentTwiceArrivesOnce, features.Deduplicates},
-		{"SameUUIDToTwoPeersArrivesAtBoth", sameUUIDToTwoPeersArrivesAtBoth, true},
-		{"BroadcastReachesFollowersOnly", broadcastReachesFollowersOnly, true},
-		{"DirectReachesItsPeerOnly", directReachesItsPeerOnly, true},
-		{"TooLargeIsPermanent", tooLargeIsPermanent, true},
-		{"UnknownTopicIsRefused", unknownTopicIsRefused, true},
-		{"PublishHonoursContext", publishHonoursContext, true},
-		{"FramesSentWithoutWaitingArriveInOrder", framesSentWithoutWaitingArriveInOrder, true},
-		{"NackSkipsNoFrameInFlight", nackSkipsNoFrame, true},
-		{"FailedSendSkipsNoFrame", failedSendSkipsNoFrame, true},
-		{"TooLargeSkipsNoFrame", tooLargeSkipsNoFrame, true},
-		{"SendHonoursContext", sendHonoursContext, true},
-		{"CloseEndsChannels", closeEndsChannels, true},
-		{"ContextEndsSubscription", contextEndsSubscription, true},
-		{"ManyOriginsKeepTheirOrders", manyOriginsKeepTheirOrders, true},
-		{"DirectoryShowsLatestProfiles", directoryShowsLatestProfiles, true},
-		{"OpenDirectoryShowsLatestWishes", openDirectoryShowsLatestWishes, true},
-		{"SenderIsNamed", senderIsNamed, true},
-		{"ReportFollowsConnection", reportFollowsConnection, true},
-		{"StartsWithoutNetwork", startsWithoutNetwork, features.Restarts},
-		{"PublishWaitsForNetwork", publishWaitsForNetwork, features.Restarts},
-		{"NothingIsLostWhenNetworkRestarts", nothingIsLostWhenNetworkRestarts, features.Restarts && features.Stores},
-		{"FrameInHandSurvivesRestart", frameInHandSurvivesRestart, features.Restarts && features.Stores},
-		{"FramesInFlightSurviveRestart", framesInFlightSurviveRestart, features.Restarts},
-		{"DirectorySurvivesRestart", directorySurvivesRestart, features.Restarts},
-		{"OpenDirectorySurvivesRestart", openDirectorySurvivesRestart, features.Restarts},
-	}
-	for _, test := range tests {
-		if !test.needs {
+	for _, c := range Cases() {
+		if !features.Meet(c.Needs) {
 			continue
 		}
-		t.Run(test.name, func(t *testing.T) {
+		t.Run(c.Name, func(t *testing.T) {
 			noLeaks(t)
-			b := &bench{network: open(t), waits: !features.Stores}
-			test.run(t, b)
+			network := open(t)
+			c.run(t, &bench{
+				open: func(name string, follow ...string) transports.Transport { return network.Node(t, name, follow...) },
+				stop: func() { network.Stop(t) }, start: func() { network.Start(t) }, waits: !features.Stores,
+			})
 		})
 	}
 }
@@ -102,8 +141,9 @@ func noLeaks(t *testing.T) {
 
 // bench is where one test's nodes are set up.
 type bench struct {
-	network Network
-	waits   bool // Publish waits for the recipient
+	open        func(name string, follow ...string) transports.Transport
+	stop, start func() // the network
+	waits       bool   // Publish waits for the recipient
 }
 
 // node is a started transport.
@@ -120,9 +160,9 @@ type node struct {
 func (n *node) Close() error { return n.Transport.Close() }
 
 // node starts a transport, which ends with the test.
-func (b *bench) node(t *testing.T, name string, follow ...string) *node {
+func (b *bench) node(t T, name string, follow ...string) *node {
 	t.Helper()
-	transport := b.network.Node(t, name, follow...)
+	transport := b.open(name, follow...)
 	publisher, ok := transport.(message.Publisher)
 	if !ok {
 		t.Fatalf("%T is no message.Publisher", transport)

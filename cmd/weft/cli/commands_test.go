@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -328,7 +329,11 @@ func TestHelpHasExamplesThatParse(t *testing.T) {
 			}
 			words, _, _ = strings.Cut(words, "   ") // what follows says what it does
 			args := strings.Fields(strings.ReplaceAll(words, "'", ""))
-			got := run(t, append(args, "--help")...)
+			end := len(args)
+			if i := slices.Index(args, "--"); i >= 0 { // what follows is another program's
+				end = i
+			}
+			got := run(t, slices.Insert(slices.Clone(args), end, "--help")...)
 			require.Zero(t, got.status, "%s: %s", line, got.err)
 			require.Contains(t, got.out, "Usage:\n  weft "+args[0], line)
 		}

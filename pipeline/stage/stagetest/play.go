@@ -2,6 +2,7 @@ package stagetest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,17 +166,18 @@ func (p *player) call(ctx context.Context, in []stage.Message) error {
 			return err
 		}
 	}
-	var err error
+	var first error // of a program that has ended, all others say that alone
 	for range attempts {
-		var done bool
-		if done, err = p.attempt(ctx, in); done {
+		done, err := p.attempt(ctx, in)
+		if done {
 			return nil
 		}
+		first = cmp.Or(first, err)
 		if errors.Is(err, errPanic) || ctx.Err() != nil {
 			break
 		}
 	}
-	return fmt.Errorf("call %d: %w", len(p.trace.calls)+1, err)
+	return fmt.Errorf("call %d: %w", len(p.trace.calls)+1, first)
 }
 
 // attempt makes a call, and notes it if it succeeds.

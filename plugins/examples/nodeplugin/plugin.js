@@ -14,10 +14,10 @@ if (process.env.WEFT_PLUGIN !== '5c1b4c6e-weft-plugin') {
   process.exit(1);
 }
 
-// longs as strings: numbers of messages and times have 64 bits, and JavaScript's numbers 53.
+// longs as strings: numbers of messages and times have 64 bits, and JavaScript's numbers 53. defaults: what is empty is not sent.
 const definition = loader.loadSync(
   ['weft/plugin/v1/plugin.proto', 'weft/plugin/v1/stage.proto', path.join(__dirname, 'health.proto')],
-  { includeDirs: [process.env.WEFT_PROTO || path.join(__dirname, '../../proto')], longs: String, enums: String, oneofs: true, keepCase: true },
+  { includeDirs: [process.env.WEFT_PROTO || path.join(__dirname, '../../proto')], longs: String, enums: String, oneofs: true, keepCase: true, defaults: true },
 );
 const { weft, grpc: { health } } = grpc.loadPackageDefinition(definition);
 const { PluginService, StageService } = weft.plugin.v1;
@@ -40,18 +40,16 @@ function problems(options) {
 }
 
 function number(stage, message) {
-  let value;
   try {
-    value = JSON.parse(message.payload.toString());
+    const value = JSON.parse(message.payload.toString());
+    if (value === null || typeof value !== 'object') return null;
+    value[stage.key] = (stage.counts.get(message.topic) || 0) + 1;
+    const payload = Buffer.from(JSON.stringify(value)); // which may fail too: of what is nested too deeply
+    stage.counts.set(message.topic, value[stage.key]);
+    return { id: message.id, payload }; // what is left out stays as it was
   } catch {
     return null;
   }
-  if (value === null || typeof value !== 'object') return null;
-  const n = (stage.counts.get(message.topic) || 0) + 1;
-  stage.counts.set(message.topic, n);
-  value[stage.key] = n;
-  // What is left out stays as it was.
-  return { id: message.id, payload: Buffer.from(JSON.stringify(value)) };
 }
 
 // answer makes of a function what gRPC calls: an exception is an error for the user to read.
