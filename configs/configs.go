@@ -75,7 +75,7 @@ func (f *File) Dir() string { return filepath.Dir(f.source.file) }
 // if errors.Join has joined several. One whose text begins with "KEY: " is a problem of that key in the key.
 func (f *File) Problem(key string, err error) error {
 	var found Problems
-	for _, one := range flatten(err) {
+	for _, one := range Flatten(err) {
 		at, text := key, one.Error()
 		if first, rest, ok := strings.Cut(text, ": "); ok && f.source.lines[under(key, first)] > 0 {
 			at, text = under(key, first), rest

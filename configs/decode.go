@@ -129,7 +129,7 @@ func (d *decoder) validate(v reflect.Value, path string) {
 // judge reports what a Validate method found, except for keys that could not even be read.
 func (d *decoder) judge(err error, path string, keys []string) {
 	unread := d.problems
-	for _, one := range flatten(err) {
+	for _, one := range Flatten(err) {
 		key, text, hasKey := strings.Cut(one.Error(), ": ")
 		first := strings.FieldsFunc(key, func(r rune) bool { return r == '.' || r == '[' })
 		if !hasKey || len(first) == 0 || !slices.Contains(keys, first[0]) {
@@ -140,8 +140,8 @@ func (d *decoder) judge(err error, path string, keys []string) {
 	}
 }
 
-// flatten takes apart what errors.Join has joined.
-func flatten(err error) []error {
+// Flatten takes apart what errors.Join has joined.
+func Flatten(err error) []error {
 	many, ok := err.(interface{ Unwrap() []error })
 	switch {
 	case err == nil:
@@ -151,7 +151,7 @@ func flatten(err error) []error {
 	}
 	var all []error
 	for _, one := range many.Unwrap() {
-		all = append(all, flatten(one)...)
+		all = append(all, Flatten(one)...)
 	}
 	return all
 }

@@ -161,7 +161,7 @@ func (d describer) Check(_ context.Context, request *pluginv1.CheckRequest) (*pl
 		_, err = t.stage(config, slog.New(slog.DiscardHandler)) // which does no I/O
 	}
 	answer := &pluginv1.CheckResponse{}
-	for _, one := range flatten(err) {
+	for _, one := range configs.Flatten(err) {
 		answer.Problems = append(answer.Problems, problem(one))
 	}
 	return answer, nil
@@ -174,22 +174,6 @@ func problem(err error) *pluginv1.Problem {
 		return &pluginv1.Problem{Text: err.Error()}
 	}
 	return &pluginv1.Problem{Key: key, Text: text}
-}
-
-// flatten takes apart what errors.Join has joined.
-func flatten(err error) []error {
-	many, ok := err.(interface{ Unwrap() []error })
-	switch {
-	case err == nil:
-		return nil
-	case !ok:
-		return []error{err}
-	}
-	var all []error
-	for _, one := range many.Unwrap() {
-		all = append(all, flatten(one)...)
-	}
-	return all
 }
 
 // logger returns the log of an instance.
