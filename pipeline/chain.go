@@ -27,7 +27,8 @@ type chainLink struct {
 	held  map[uint64]int           // how many of them stem from a message of the lane, by ID
 	again time.Time                // when it wants to be called even if nothing comes
 	tries int                      // at the first message of those it is given, since it crashed over them; 0 if it has not
-	given []stage.Message          // scratch
+	given []stage.Message          // scratch: what the stage is given
+	gave  []stage.Message          // scratch: what it gives in a turn
 }
 
 // maxCrashes is how often a stage may crash over one message alone before that goes to the dead letters.
@@ -66,12 +67,15 @@ type refusal struct {
 func (c chain) run(ctx context.Context, t *turn) error {
 	for ; t.at < len(c); t.at++ {
 		l := c[t.at]
+		if t.out == nil {
+			t.out = l.gave[:0]
+		}
 		for len(t.in) > 0 || !t.called && l.due(time.Now()) {
 			if err := l.call(ctx, t); err != nil {
 				return fmt.Errorf("stage %s: %w", l.step.Name, err)
 			}
 		}
-		l.tries = 0
+		l.tries, l.gave = 0, t.out
 		t.in, t.out, t.called = t.out, nil, false
 	}
 	t.in, t.out = nil, t.in
@@ -180,45 +184,45 @@ func (l *chainLink) process(ctx context.Context, now time.Time) (out stage.Outpu
 
 // keep takes note of what the stage has made of the messages. The error says what of it breaks the contract; then nothing counts.
 func (l *chainLink) keep(t *turn, out stage.Output, in []stage.Message) error {
-	given := func(number uint64) bool { return number >= l.next && number-l.next < uint64(len(in)) }
-	for i := range out.Messages {
-		if _, kept := l.kept[out.Messages[i].ID]; !kept && !given(out.Messages[i].ID) {
-			return fmt.Errorf("it gave a message with ID %d, which is none that it was given", out.Messages[i].ID)
+	given := func(number uint64) *stage.Message {
+		if at := number - l.next; at < uint64(len(in)) {
+			return &in[at]
 		}
+		return nil
 	}
 	for _, number := range out.Kept {
-		if !given(number) {
+		if given(number) == nil {
 			return fmt.Errorf("it keeps ID %d, which is none that it was given now", number)
 		}
 	}
+	passed, refused := len(t.out), len(t.refused)
 	for i := range out.Messages {
-		m := out.Messages[i]
-		from := l.kept[m.ID]
-		if given(m.ID) {
-			from = in[m.ID-l.next]
+		m := &out.Messages[i]
+		from := given(m.ID)
+		if from == nil {
+			kept, ok := l.kept[m.ID]
+			if from = &kept; !ok {
+				t.out, t.refused = t.out[:passed], t.refused[:refused]
+				return fmt.Errorf("it gave a message with ID %d, which is none that it was given", m.ID)
+			}
 		}
-		m.ID = from.ID
-		if err := invalid(&m, &from); err != nil {
-			t.refused = append(t.refused, refusal{from, fmt.Sprintf("stage %s made of it what no broker takes: %v", l.step.Name, err)})
+		if err := invalid(m, from); err != nil {
+			t.refused = append(t.refused, refusal{*from, fmt.Sprintf("stage %s made of it what no broker takes: %v", l.step.Name, err)})
 			continue
 		}
-		t.out = append(t.out, m)
+		t.out = append(t.out, *m)
+		t.out[len(t.out)-1].ID = from.ID
 	}
-	for i := range out.Messages {
-		l.letGo(t, out.Messages[i].ID)
-	}
-	for _, number := range out.Superseded {
-		l.letGo(t, number)
-	}
+	l.letGo(t, out)
 	for _, r := range out.Refused {
-		if given(r.ID) {
-			t.refused = append(t.refused, refusal{in[r.ID-l.next], "stage " + l.step.Name + ": " + r.Reason})
+		if m := given(r.ID); m != nil {
+			t.refused = append(t.refused, refusal{*m, "stage " + l.step.Name + ": " + r.Reason})
 		}
 	}
 	for _, number := range out.Kept {
 		if _, twice := l.kept[number]; !twice {
-			m := in[number-l.next]
-			l.kept[number] = m
+			m := given(number)
+			l.kept[number] = *m
 			l.held[m.ID]++
 		}
 	}
@@ -236,15 +240,26 @@ func invalid(m, from *stage.Message) error {
 	return matching.ValidateTopic(m.Topic)
 }
 
-// letGo says that the stage keeps a message no longer.
-func (l *chainLink) letGo(t *turn, number uint64) {
-	m, kept := l.kept[number]
-	if !kept {
+// letGo forgets the messages that the stage keeps no longer.
+func (l *chainLink) letGo(t *turn, out stage.Output) {
+	if len(l.kept) == 0 {
 		return
 	}
-	delete(l.kept, number)
-	t.touched = append(t.touched, m.ID)
-	if l.held[m.ID]--; l.held[m.ID] == 0 {
-		delete(l.held, m.ID)
+	gone := func(number uint64) {
+		m, kept := l.kept[number]
+		if !kept {
+			return
+		}
+		delete(l.kept, number)
+		t.touched = append(t.touched, m.ID)
+		if l.held[m.ID]--; l.held[m.ID] == 0 {
+			delete(l.held, m.ID)
+		}
+	}
+	for i := range out.Messages {
+		gone(out.Messages[i].ID)
+	}
+	for _, number := range out.Superseded {
+		gone(number)
 	}
 }
