@@ -163,9 +163,14 @@ func (s *crashStore) PutPacket(id uint16, uuid string, packet []byte) {
 	})
 }
 func (s *crashStore) DelPacket(id uint16) { s.do(func(to mqtt.Store) { to.DelPacket(id) }) }
-func (s *crashStore) Receive(id uint16) (news bool) {
-	s.do(func(to mqtt.Store) { news = to.Receive(id) })
-	return news
+func (s *crashStore) Receive(id uint16) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead {
+		return false
+	}
+	s.log = append(s.log, func(to mqtt.Store) { to.Receive(id) })
+	return s.Store.Receive(id)
 }
 func (s *crashStore) Forget(id uint16) { s.do(func(to mqtt.Store) { to.Forget(id) }) }
 func (s *crashStore) Reset()           { s.do(mqtt.Store.Reset) }
