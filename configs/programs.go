@@ -91,7 +91,7 @@ func (d *decoder) checkPrograms(doc *document) {
 	var names []string
 	list := reflect.ValueOf(doc.Plugins).Elem()
 	for i := range list.Len() {
-		p, ok := list.Index(i).Addr().Interface().(interface{ PluginName() string })
+		p, ok := reflect.TypeAssert[interface{ PluginName() string }](list.Index(i).Addr())
 		if !ok {
 			continue
 		}
