@@ -51,9 +51,11 @@ type turn struct {
 	touched []uint64        // IDs of the messages that came, and of those that were let go
 	refused []refusal
 
-	addressed bool // what follows is made
+	buried    map[uint64]bool // IDs of messages that stages have refused, as dead letters
+	addressed bool            // what follows is made
 	entries   []lanes.Entry
 	dropped   []uint64 // IDs of messages that no stage has passed on
+	dead      []uint64 // of those of which only dead letters are left
 	unwanted  []uint64 // and of those of which nobody wants what they have become
 }
 
@@ -78,7 +80,7 @@ func (c chain) run(ctx context.Context, t *turn) error {
 		l.tries, l.gave = 0, t.out
 		t.in, t.out, t.called = t.out, nil, false
 	}
-	t.in, t.out = nil, t.in
+	t.out = t.in // and again, if what follows has failed
 	return nil
 }
 
@@ -145,12 +147,15 @@ func (l *chainLink) call(ctx context.Context, t *turn) error {
 	return err
 }
 
-// lose lets the stage go, whose state is lost.
+// lose lets the stage go, whose state is lost, and with it the wish to be called of one that has kept nothing.
 func (l *chainLink) lose() {
 	if c, ok := l.stage.(io.Closer); ok {
 		_ = c.Close() // nothing waits for it
 	}
 	l.stage = nil
+	if len(l.kept) == 0 {
+		l.again = time.Time{}
+	}
 }
 
 // revive makes the stage where there is none: one that has lost its state is given again what it had kept back, before all else.

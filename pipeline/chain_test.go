@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/stage"
 )
 
@@ -273,6 +274,53 @@ func TestWhatAStageMakesThatNoBrokerTakesIsRefused(t *testing.T) {
 	}
 	if len(tn.out) != 1 || tn.out[0].Topic != "fine" || len(tn.refused) != 2 || tn.refused[0].Topic != "t" {
 		t.Errorf("gave %+v, refused %+v", tn.out, tn.refused)
+	}
+}
+
+// A stage asks to be called, and panics whenever it is called for that alone. Do the messages behind go on?
+func TestStageThatCrashesOverNothingHoldsUpNothing(t *testing.T) {
+	c := newChain([]stage.Step{stepOf("moody", func(now time.Time, in []stage.Message) (stage.Output, error) {
+		if len(in) == 0 {
+			panic("nothing to do")
+		}
+		return stage.Output{Messages: in, Again: now}, nil
+	})})
+	runUntil(t, c, turnOf(1, "1"))
+	if errs := runUntil(t, c, &turn{}); len(errs) != 1 {
+		t.Errorf("errors: %v", errs)
+	}
+	if !c.again().IsZero() {
+		t.Error("it is called again at once")
+	}
+}
+
+// A stage makes two messages of one, of which no broker takes the second. Does the first one leave the lane before the stages only when
+// it is behind them?
+func TestPartOfASplitMessageIsRefused(t *testing.T) {
+	store := testStore(t)
+	s, _ := testStaging(t, store, &wire{}, stepOf("split", func(_ time.Time, in []stage.Message) (out stage.Output, _ error) {
+		for _, m := range in {
+			good, bad := m, m
+			good.Topic, bad.Topic = "fine", "a/#"
+			out.Messages = append(out.Messages, good, bad)
+		}
+		return out, nil
+	}))
+	s.put(t, frame.Message{Topic: "t", QoS: 1})
+	run, err := s.lane.Next(t.Context(), 10, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tn := s.begin(run)
+	runUntil(t, s.chain, tn)
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.finish(t.Context(), tn); err == nil {
+		t.Fatal("stored in a closed store")
+	}
+	if got := s.lane.Stats(); got.Depth != 1 {
+		t.Errorf("it has left: %+v", got)
 	}
 }
 

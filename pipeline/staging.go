@@ -125,10 +125,18 @@ func (s *staging) finish(ctx context.Context, t *turn) error {
 		if err := s.bury(ctx, &t.refused[0]); err != nil {
 			return err
 		}
+		if t.buried == nil {
+			t.buried = make(map[uint64]bool)
+		}
+		t.buried[t.refused[0].ID] = true
 	}
 	if !t.addressed {
 		s.address(t)
 	}
+	// What is dropped leaves first: after a crash it must not come behind what has passed it in the stages.
+	s.lane.Leave(t.dropped, reasonStages)
+	s.lane.Leave(t.dead, reasonUndeliverable)
+	s.lane.Leave(t.unwanted, reasonUnwanted)
 	for len(t.entries) > 0 {
 		err := s.store.Append(ctx, t.entries)
 		stored := 0
@@ -140,8 +148,6 @@ func (s *staging) finish(ctx context.Context, t *turn) error {
 			return fmt.Errorf("what they give cannot be stored: %w", err)
 		}
 	}
-	s.lane.Leave(t.dropped, reasonStages)
-	s.lane.Leave(t.unwanted, reasonUnwanted)
 	return nil
 }
 
@@ -173,6 +179,8 @@ func (s *staging) address(t *turn) {
 			continue
 		}
 		switch i, given := last[id]; {
+		case !given && t.buried[id]:
+			t.dead = append(t.dead, id)
 		case !given:
 			t.dropped = append(t.dropped, id)
 		case i < 0:
@@ -183,16 +191,13 @@ func (s *staging) address(t *turn) {
 	}
 }
 
-// bury moves a message that a stage refuses to the dead letters.
+// bury makes a dead letter of a message that a stage refuses.
 func (s *staging) bury(ctx context.Context, m *refusal) error {
 	letter := deadLetter{
 		Reason: m.reason, Lane: s.lane.Name(), Topic: m.Topic, QoS: m.QoS, Retain: m.Retain, Time: m.Time, Payload: m.Payload,
 	}
 	if err := s.dead.publish(ctx, letter); err != nil {
 		return err
-	}
-	if !s.chain.holds(m.ID) {
-		s.lane.Leave([]uint64{m.ID}, reasonUndeliverable)
 	}
 	s.log.Warn("message refused by a stage, moved to the dead letters", "topic", m.Topic, "bytes", len(m.Payload), "reason", m.reason)
 	return nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -237,4 +239,57 @@ func TestWhatAStageKeepsStaysInItsLane(t *testing.T) {
 		t.Errorf("after the restart %q are behind the stages", got)
 	}
 	await(t, func() bool { return s.lane.Empty() })
+}
+
+// The broker is away when a stage refuses one message and passes another one on. Does that one wait with it, instead of being lost?
+func TestWhatStagesGiveWaitsForTheDeadLettersBesideIt(t *testing.T) {
+	var failed atomic.Int32
+	store, broker := testStore(t), &wire{refuse: func([]byte) error {
+		if failed.Add(1) <= 2 {
+			return errors.New("not connected")
+		}
+		return nil
+	}}
+	s, behind := testStaging(t, store, broker, stepOf("half", func(_ time.Time, in []stage.Message) (stage.Output, error) {
+		return stage.Output{Messages: in[1:], Refused: []stage.Refusal{{ID: in[0].ID, Reason: "no JSON"}}}, nil
+	}))
+	s.put(t, frame.Message{Topic: "refuse", QoS: 1}, frame.Message{Topic: "pass", QoS: 1})
+	s.start(t)
+	await(t, func() bool { return s.lane.Empty() })
+	if got := s.lane.Stats(); got.Delivered != 1 || !mapsEqual(got.Dropped, map[string]uint64{reasonUndeliverable: 1}) {
+		t.Fatalf("account %+v", got)
+	}
+	if got := readTopics(t, behind, 1); got[0] != "pass" {
+		t.Errorf("behind the stages is %q", got)
+	}
+}
+
+// A message is dropped in favour of a later one, and the process is killed when that is behind the stages. Is the dropped one gone, so
+// that it does not come behind the later one after the restart?
+func TestDroppedMessageDoesNotComeBackWithoutWhatWasGivenInItsPlace(t *testing.T) {
+	dir := t.TempDir()
+	store, err := lanes.Open(dir, lanes.Options{FlushPeriod: time.Hour}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	s, behind := testStaging(t, store, &wire{}, stepOf("last", func(_ time.Time, in []stage.Message) (stage.Output, error) {
+		return stage.Output{Messages: in[len(in)-1:]}, nil
+	}))
+	s.put(t, frame.Message{Topic: "old", QoS: 1}, frame.Message{Topic: "new", QoS: 1})
+	s.start(t)
+	readTopics(t, behind, 1)
+	await(t, func() bool { return s.lane.Empty() })
+	killed := t.TempDir()
+	if err := os.CopyFS(filepath.Join(killed, "journal"), os.DirFS(filepath.Join(dir, "journal"))); err != nil {
+		t.Fatal(err)
+	}
+	after, err := lanes.Open(killed, lanes.Options{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = after.Close() })
+	if before, behind := after.Lane("before", lanes.Limits{}).Stats().Depth, after.Lane("behind", lanes.Limits{}).Stats().Depth; before != 0 || behind != 1 {
+		t.Errorf("%d messages before the stages, %d behind them", before, behind)
+	}
 }
