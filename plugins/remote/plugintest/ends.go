@@ -12,9 +12,12 @@ import (
 // ends looks at how the program ends when a node wants it to.
 func (r *run) ends(types []remote.Type) {
 	r.stop()
-	left := r.end("EndsWithItsInput", "the end of its standard input", types, (*remote.Trial).EndInput)
-	r.end("EndsOnSIGTERM", "SIGTERM", types, (*remote.Trial).Terminate)
+	left, byInput := r.end("EndsWithItsInput", "the end of its standard input", types, (*remote.Trial).EndInput)
+	more, bySignal := r.end("EndsOnSIGTERM", "SIGTERM", types, (*remote.Trial).Terminate)
+	left = append(left, more...)
 	switch {
+	case !byInput && !bySignal:
+		r.skip("NoProcessIsLeft", "the program has to end by itself first")
 	case !remote.ShowsChildren:
 		r.skip("NoProcessIsLeft", "this system does not show what a program has started")
 	case len(left) > 0:
@@ -24,12 +27,13 @@ func (r *run) ends(types []remote.Type) {
 	}
 }
 
-// end starts the program, has it serve an instance of each type, and ends it. It returns what the program has started, and has not ended then.
-func (r *run) end(name, by string, types []remote.Type, end func(*remote.Trial)) (left []*os.Process) {
+// end starts the program, has it serve an instance of each type, and ends it. It returns whether it has ended, and what it has started and
+// has not ended then.
+func (r *run) end(name, by string, types []remote.Type, end func(*remote.Trial)) (left []*os.Process, ended bool) {
 	trial, err := r.launch()
 	if err != nil {
 		r.note(name, fmt.Errorf("start of the program: %w", err))
-		return nil
+		return nil, false
 	}
 	defer func() { _ = trial.Close() }() // which has no error
 	for _, t := range types {
@@ -42,11 +46,12 @@ func (r *run) end(name, by string, types []remote.Type, end func(*remote.Trial))
 	case <-trial.Ended():
 		r.note(name, nil)
 	case <-r.ctx.Done():
+		return nil, false
 	case <-time.After(limit):
 		r.note(name, fmt.Errorf("it has not ended %v after %s; a node kills it 2s after that", limit, by))
-		return nil
+		return nil, false
 	}
-	return stillThere(children, limit)
+	return stillThere(children, limit), true
 }
 
 // stillThere returns those of the processes that have not ended when the limit has passed.
