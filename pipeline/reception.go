@@ -16,6 +16,7 @@ type reception struct {
 	node  string
 	epoch uint64
 	ready *lanes.Lane
+	qos   byte // the subscription's highest
 }
 
 // receptionLimits bound both lanes: those of a route that says nothing else.
@@ -38,7 +39,8 @@ func (n *Node) buildReceptions(peers []*peer) {
 				continue
 			}
 			before := n.store.Lane(receptionName("in", p.Name, sub.Filter), receptionLimits)
-			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: n.store.Lane(receptionName("ready", p.Name, sub.Filter), receptionLimits)}
+			ready := n.store.Lane(receptionName("ready", p.Name, sub.Filter), receptionLimits)
+			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: ready, qos: sub.MaxQoS}
 			n.stage(n.inRouter, before, steps, p.Name, r.due, func() {})
 			reader := &laneReader{lane: r.ready, batch: receptionBatch, origin: n.cfg.Node, epoch: r.epoch, hope: n.news.listen}
 			n.inRouter.add(r.ready.Name(), r.ready.Name(), reader, r.handle)
@@ -53,7 +55,7 @@ func receptionName(place, peer, filter string) string { return place + "/" + pee
 
 // due says that all that comes out of the stages goes to the broker.
 func (r *reception) due(dst []*lanes.Lane, _ string) ([]*lanes.Lane, byte) {
-	return append(dst, r.ready), 2
+	return append(dst, r.ready), r.qos
 }
 
 // handle hands what comes out of the stages to the broker.
