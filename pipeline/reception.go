@@ -30,16 +30,14 @@ func (n *Node) buildReceptions(peers []*peer) {
 	for i := range n.cfg.Subscribe {
 		sub := &n.cfg.Subscribe[i]
 		steps := n.steps.Subscription(i)
-		if len(steps) == 0 {
-			continue
-		}
 		waiting := make(map[string]*lanes.Lane, len(peers))
 		for _, p := range peers {
-			if !sub.asks(p.Name) {
+			in, out := receptionName("in", p.Name, sub.Filter), receptionName("ready", p.Name, sub.Filter)
+			// Where stages are no more, what came before that goes ahead of what comes now.
+			if !sub.asks(p.Name) || len(steps) == 0 && !n.waits(in) && !n.waits(out) {
 				continue
 			}
-			before := n.store.Lane(receptionName("in", p.Name, sub.Filter), receptionLimits)
-			ready := n.store.Lane(receptionName("ready", p.Name, sub.Filter), receptionLimits)
+			before, ready := n.store.Lane(in, receptionLimits), n.store.Lane(out, receptionLimits)
 			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: ready, qos: sub.MaxQoS}
 			n.stage(n.inRouter, before, steps, p.Name, r.due, func() {})
 			reader := &laneReader{lane: r.ready, batch: receptionBatch, origin: n.cfg.Node, epoch: r.epoch, hope: n.news.listen}

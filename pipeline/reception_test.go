@@ -2,12 +2,15 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/weft-relay/weft/pipeline/frame"
 	"github.com/weft-relay/weft/pipeline/lanes"
 	"github.com/weft-relay/weft/pipeline/stage"
 	"github.com/weft-relay/weft/transports"
@@ -65,5 +68,70 @@ func TestStagesOfASubscriptionGetSingleMessagesAndKeepToItsQoS(t *testing.T) {
 		if qos := m.Metadata[transports.MetaQoS]; qos != "1" {
 			t.Errorf("%s came at QoS %s", m.Metadata[transports.MetaTopic], qos)
 		}
+	}
+}
+
+// reopen opens a store that is closed with the test.
+func reopen(t *testing.T, dir string) *lanes.Store {
+	t.Helper()
+	store, err := lanes.Open(dir, lanes.Options{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	return store
+}
+
+// storeIn leaves messages on those topics in a lane of a store that is closed.
+func storeIn(t *testing.T, dir, lane string, topics ...string) {
+	t.Helper()
+	store := reopen(t, dir)
+	var entries []lanes.Entry
+	for _, topic := range topics {
+		entries = append(entries, lanes.Entry{
+			Message: frame.Message{Time: time.Now(), Topic: topic, QoS: 1}, Lanes: []*lanes.Lane{store.Lane(lane, lanes.Limits{})},
+		})
+	}
+	if err := store.Append(t.Context(), entries); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The stages of a subscription were taken out of the file while messages waited for them and behind them. Do those come to the broker,
+// and before what comes now?
+func TestWhatWaitsForStagesOfASubscriptionThatAreNoMoreComesToTheBroker(t *testing.T) {
+	dir := t.TempDir()
+	storeIn(t, dir, "in/bob/#", "2", "3")
+	storeIn(t, dir, "ready/bob/#", "1")
+	broker := &endingBroker{source: make(chan *message.Message)}
+	n := receiver(t, reopen(t, dir), broker, Subscription{Filter: "#", MaxQoS: 1})
+	defer func() { _ = n.Stop(context.WithoutCancel(t.Context())) }()
+	takeBare(t, n, "4", "1")
+	await(t, func() bool { return len(broker.taken()) == 4 })
+	for i, m := range broker.taken() {
+		if topic := m.Metadata[transports.MetaTopic]; topic != fmt.Sprint(i+1) {
+			t.Errorf("message %d is %s", i+1, topic)
+		}
+	}
+}
+
+// The stages of a route were taken out of the file while messages waited for them. Do those go to the route's lane, full though it is, and
+// are they before what comes now?
+func TestWhatWaitsForStagesOfARouteThatAreNoMoreGoesToItsLanes(t *testing.T) {
+	dir := t.TempDir()
+	storeIn(t, dir, "all/+stages", "2", "3")
+	storeIn(t, dir, "all/*", "1")
+	all := Route{Name: "all", Match: []string{"a/#"}, To: "hub", Mode: Broadcast, QoS: 1, Queue: lanes.Limits{Bytes: 1, WhenFull: lanes.Block}}
+	store := reopen(t, dir)
+	n, err := New(Config{Node: "alice", DataDir: t.TempDir(), Routes: []Route{all}}, testIdentity(t, 1), store, &endingBroker{},
+		Transports{"hub": &endingNetwork{}}, stage.Steps{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readTopics(t, n.deliveries[0].lane, 3); !slices.Equal(got, []string{"1", "2", "3"}) || len(store.Orphans()) != 0 || len(n.orphans) != 0 {
+		t.Errorf("the lane has %q; orphans %q, %d", got, store.Orphans(), len(n.orphans))
 	}
 }
