@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -34,7 +35,7 @@ func (n *Node) buildReceptions(peers []*peer) {
 		for _, p := range peers {
 			in, out := receptionName("in", p.Name, sub.Filter), receptionName("ready", p.Name, sub.Filter)
 			// Where stages are no more, what came before that goes ahead of what comes now.
-			if !sub.asks(p.Name) || len(steps) == 0 && !n.waits(in) && !n.waits(out) {
+			if !n.first(i, p.Name) || len(steps) == 0 && !n.waits(in) && !n.waits(out) {
 				continue
 			}
 			before, ready := n.store.Lane(in, receptionLimits), n.store.Lane(out, receptionLimits)
@@ -46,6 +47,12 @@ func (n *Node) buildReceptions(peers []*peer) {
 		}
 		n.in.waiting[sub] = waiting
 	}
+}
+
+// first reports whether a subscription asks for what a peer sends, and none before it takes that away under the same filter.
+func (n *Node) first(i int, peer string) bool {
+	first := slices.IndexFunc(n.cfg.Subscribe, func(s Subscription) bool { return s.Filter == n.cfg.Subscribe[i].Filter && s.asks(peer) })
+	return first == i
 }
 
 // receptionName is the name of a lane of what a peer sends for a subscription. No lane of a route has a name like it.

@@ -135,3 +135,20 @@ func TestWhatWaitsForStagesOfARouteThatAreNoMoreGoesToItsLanes(t *testing.T) {
 		t.Errorf("the lane has %q; orphans %q, %d", got, store.Orphans(), len(n.orphans))
 	}
 }
+
+// Of two subscriptions to one filter the first one takes what bob sends, and the stages of the other one have nothing to do for him.
+func TestPeerPassesTheStagesOfTheFirstSubscriptionToAFilter(t *testing.T) {
+	broker := &endingBroker{source: make(chan *message.Message)}
+	cfg := Config{Node: "alice", DataDir: t.TempDir(), Peers: []Peer{{Name: "bob", Key: testIdentity(t, 2).Public()}, {Name: "carol", Key: testIdentity(t, 3).Public()}}}
+	cfg.Subscribe = []Subscription{{Filter: "#", From: []string{"bob"}, MaxQoS: 2}, {Filter: "#", MaxQoS: 2}}
+	step := stepOf("pass", func(_ time.Time, in []stage.Message) (stage.Output, error) { return stage.Output{Messages: in}, nil })
+	n, err := New(cfg, testIdentity(t, 1), testStore(t), broker, Transports{"hub": &endingNetwork{}},
+		stage.Steps{Subscribe: [][]stage.Step{{step}, {step}}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := n.in.waiting[&n.cfg.Subscribe[0]], n.in.waiting[&n.cfg.Subscribe[1]]
+	if len(first) != 1 || first["bob"] == nil || len(second) != 1 || second["carol"] == nil {
+		t.Errorf("the first one has stages for %v, the second one for %v", first, second)
+	}
+}
