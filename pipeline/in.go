@@ -210,6 +210,7 @@ func (n *in) accept(ctx context.Context, b *batch, origin string, f *frame.Frame
 func (n *in) takeBare(ctx context.Context, b *batch, who users, msg *message.Message) error {
 	p := who.sender(msg)
 	m := frame.Message{
+		Time:  time.Now(), // nothing says when it was made
 		Topic: msg.Metadata[transports.MetaTopic], Payload: msg.Payload, QoS: min(qosOf(msg), 1), Retain: msg.Metadata[transports.MetaRetain] == "1",
 	}
 	switch {

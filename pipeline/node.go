@@ -152,7 +152,7 @@ func (n *Node) buildRoute(cfg Route, peers []*peer) (*route, error) {
 	}
 	steps := n.steps.Routes[cfg.Name]
 	if len(steps) == 0 {
-		return r, nil
+		return r, n.release(r, peers)
 	}
 	gate := r.gate(cfg, n.store)
 	r.Match = everything
@@ -163,6 +163,55 @@ func (n *Node) buildRoute(cfg Route, peers []*peer) (*route, error) {
 	n.buildDeliveries(r, nil, peers)
 	n.stage(n.deliverRouter, gate.stages, steps, n.cfg.Node, behind.due, behind.look)
 	return gate, nil
+}
+
+// releaseTime bounds how long a node that is built moves what waits for stages that are no more.
+const releaseTime = time.Minute
+
+// release moves what waits for stages that the route has no more to its lanes: what comes from now on goes behind it.
+func (n *Node) release(r *route, peers []*peer) error {
+	name := stagesName(r.Name)
+	if !n.waits(name) {
+		return nil
+	}
+	all := *r
+	all.Match = everything
+	behind, err := newAddressing([]*route{&all}, peers)
+	if err != nil {
+		return err
+	}
+	limit := func(to lanes.Limits) {
+		for _, l := range r.lanes {
+			if l != nil {
+				l.SetLimits(to)
+			}
+		}
+	}
+	limit(lanes.Limits{}) // their room may be used up, and nothing makes any yet
+	defer limit(r.Queue)
+	log := n.log.With("lane", name)
+	s := &staging{lane: n.store.Lane(name, lanes.Limits{}), store: n.store, due: behind.due, look: behind.look, dead: n.dead, log: log}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTime)
+	defer cancel()
+	if err := s.pass(ctx); err != nil {
+		log.Error("messages wait for stages that the route has no more; the next start tries again to move them on", "error", err)
+		n.orphans = append(n.orphans, s.lane)
+		return nil
+	}
+	n.store.Remove(name)
+	return nil
+}
+
+// waits reports whether a lane from before, which nothing has claimed yet, holds messages. It removes one that does not.
+func (n *Node) waits(name string) bool {
+	if !slices.Contains(n.store.Orphans(), name) {
+		return false
+	}
+	empty := n.store.Lane(name, lanes.Limits{}).Empty()
+	if empty {
+		n.store.Remove(name)
+	}
+	return !empty
 }
 
 // stage adds to a router what takes the messages of a lane, which come from that node, through stages.

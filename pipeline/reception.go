@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -16,6 +17,7 @@ type reception struct {
 	node  string
 	epoch uint64
 	ready *lanes.Lane
+	qos   byte // the subscription's highest
 }
 
 // receptionLimits bound both lanes: those of a route that says nothing else.
@@ -29,16 +31,15 @@ func (n *Node) buildReceptions(peers []*peer) {
 	for i := range n.cfg.Subscribe {
 		sub := &n.cfg.Subscribe[i]
 		steps := n.steps.Subscription(i)
-		if len(steps) == 0 {
-			continue
-		}
 		waiting := make(map[string]*lanes.Lane, len(peers))
 		for _, p := range peers {
-			if !sub.asks(p.Name) {
+			in, out := receptionName("in", p.Name, sub.Filter), receptionName("ready", p.Name, sub.Filter)
+			// Where stages are no more, what came before that goes ahead of what comes now.
+			if !n.first(i, p.Name) || len(steps) == 0 && !n.waits(in) && !n.waits(out) {
 				continue
 			}
-			before := n.store.Lane(receptionName("in", p.Name, sub.Filter), receptionLimits)
-			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: n.store.Lane(receptionName("ready", p.Name, sub.Filter), receptionLimits)}
+			before, ready := n.store.Lane(in, receptionLimits), n.store.Lane(out, receptionLimits)
+			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: ready, qos: sub.MaxQoS}
 			n.stage(n.inRouter, before, steps, p.Name, r.due, func() {})
 			reader := &laneReader{lane: r.ready, batch: receptionBatch, origin: n.cfg.Node, epoch: r.epoch, hope: n.news.listen}
 			n.inRouter.add(r.ready.Name(), r.ready.Name(), reader, r.handle)
@@ -48,12 +49,18 @@ func (n *Node) buildReceptions(peers []*peer) {
 	}
 }
 
+// first reports whether a subscription asks for what a peer sends, and none before it takes that away under the same filter.
+func (n *Node) first(i int, peer string) bool {
+	first := slices.IndexFunc(n.cfg.Subscribe, func(s Subscription) bool { return s.Filter == n.cfg.Subscribe[i].Filter && s.asks(peer) })
+	return first == i
+}
+
 // receptionName is the name of a lane of what a peer sends for a subscription. No lane of a route has a name like it.
 func receptionName(place, peer, filter string) string { return place + "/" + peer + "/" + filter }
 
 // due says that all that comes out of the stages goes to the broker.
 func (r *reception) due(dst []*lanes.Lane, _ string) ([]*lanes.Lane, byte) {
-	return append(dst, r.ready), 2
+	return append(dst, r.ready), r.qos
 }
 
 // handle hands what comes out of the stages to the broker.

@@ -109,6 +109,22 @@ func (s *staging) handle(msg *message.Message) error {
 	return nil
 }
 
+// pass moves all that the lane holds to the lanes behind it, unchanged.
+func (s *staging) pass(ctx context.Context) error {
+	for s.lane.Stats().Depth > 0 {
+		run, err := s.lane.Next(ctx, maxRun, maxRunBytes)
+		if err != nil {
+			return err
+		}
+		t := s.begin(run)
+		t.out = t.in
+		if err := s.finish(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *staging) begin(run []frame.Message) *turn {
 	t := &turn{in: make([]stage.Message, len(run)), touched: make([]uint64, len(run))}
 	for i := range run {

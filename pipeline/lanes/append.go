@@ -239,7 +239,7 @@ func (s *Store) enqueue(e *Entry, lanes []*Lane, durable bool) {
 		s.state(recDone, func(b []byte) []byte { return appendMark(b, e.Done.Origin, e.Done.key(), e.Done.Seq) })
 		s.pend.marks = append(s.pend.marks, e.Done)
 	}
-	if e.Source != nil && e.Source.spend(e.Spent) {
+	if e.Source != nil && e.Source.spend(e.Spent, durable) {
 		e.Source.markUrgent()
 	}
 	switch {

@@ -221,8 +221,9 @@ func (l *Lane) addHole(seq uint64, before, after []flight) {
 	l.holes = slices.Replace(l.holes, i, j, whole)
 }
 
-// spend takes a message in flight out of the lane with the batch that is being filled.
-func (l *Lane) spend(seq uint64) bool {
+// spend takes a message in flight out of the lane with the batch that is being filled. It is tied to that unless what becomes of it is in
+// memory only, and so there whatever becomes of the batch.
+func (l *Lane) spend(seq uint64, tied bool) bool {
 	f, ok := l.leave(seq)
 	if ok {
 		l.delivered++
@@ -232,7 +233,7 @@ func (l *Lane) spend(seq uint64) bool {
 		l.owed = slices.Delete(l.owed, i, i+1)
 		l.markDirty()
 	}
-	if ok && !f.qos0 {
+	if ok && tied && !f.qos0 {
 		l.store.pend.spent = append(l.store.pend.spent, spent{l, f})
 	}
 	return ok

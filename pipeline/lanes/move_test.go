@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -139,4 +141,27 @@ func TestMessageAndItsMarkAreOneTransaction(t *testing.T) {
 		require.Equal(t, id.Seq, done)
 		require.Len(t, drain(t, again.Lane("from", lanes.Limits{})), n+1)
 	}
+}
+
+// What a message becomes is in memory only, and is there although the batch with which the message left could not be written. Has the
+// message left for good?
+func TestMessageThatBecameQoS0HasLeftThoughTheDiskFailed(t *testing.T) {
+	dir := t.TempDir()
+	opts := lanes.Options{SegmentBytes: 4 << 10, FlushPeriod: time.Hour}
+	s := open(t, dir, opts)
+	from, to, other := s.Lane("from", lanes.Limits{}), s.Lane("to", lanes.Limits{}), s.Lane("other", lanes.Limits{})
+	put(t, s, 0, 1, 1, from)
+	put(t, s, 1, 200, 1, other) // the segment is full
+	m := take(t, from, 1)[0]
+	require.NoError(t, os.Rename(filepath.Join(dir, "journal"), filepath.Join(dir, "away")))
+	entry := lanes.Entry{Message: m, Lanes: []*lanes.Lane{to}, Source: from, Spent: m.Seq}
+	entry.Message.QoS = 0
+	require.NoError(t, s.Append(t.Context(), []lanes.Entry{entry}))
+	require.Error(t, s.Append(t.Context(), []lanes.Entry{{Message: message(999, 1), Lanes: []*lanes.Lane{other}}}))
+	require.NoError(t, os.Rename(filepath.Join(dir, "away"), filepath.Join(dir, "journal")))
+	require.Len(t, take(t, to, 1), 1)
+	put(t, s, 1000, 1, 1, other)
+	require.NoError(t, s.Close())
+	s = open(t, dir, opts)
+	require.Equal(t, lanes.Stats{In: 1, Delivered: 1}, s.Lane("from", lanes.Limits{}).Stats())
 }
