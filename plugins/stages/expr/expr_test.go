@@ -2,6 +2,7 @@ package expr_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -249,12 +250,15 @@ func TestConfigIsChecked(t *testing.T) {
 	}{
 		{expr.Config{}, "filter: nothing to do; give filter, or set"},
 		{expr.Config{Filter: "qos > 0", OnError: "retry"}, `on_error: "retry" is none of refuse, pass and drop`},
-		{expr.Config{Filter: "temp > 20"}, "filter: unknown name temp, at column 1"},
+		{expr.Config{Filter: "temp > 20"}, `filter: unknown name temp, at column 1; a part of the payload is written json.temp, a text "temp"`},
 		{expr.Config{Filter: "json.temp >"}, "filter: unexpected token EOF, at column "},
 		{expr.Config{Filter: "qos > 0 and\n  temp"}, "filter: unknown name temp, in line 2, column 3"},
 		{expr.Config{Filter: "topic > 20"}, "filter: invalid operation: > (mismatched types string and int), at column 7"},
 		{expr.Config{Filter: "qos"}, "filter: expected bool, but got int"},
 		{expr.Config{Filter: "payload == 'x'"}, "filter: invalid operation: == (mismatched types []uint8 and string)"},
+		{expr.Config{Filter: "payload > 20"}, "at column 9; payload is bytes: write text for its text, json for what it has as JSON"},
+		{expr.Config{Filter: "payload.temp > 20"}, "at column 9; payload is bytes: write text"},
+		{expr.Config{Filter: "json.temp = 20"}, "at column 11; to compare, write =="},
 		{expr.Config{Filter: "now() > time"}, "filter: unknown name now, at column 1"},
 		{expr.Config{Filter: "uniq(json) == []"}, "filter: unknown name uniq, at column 1"},
 		{expr.Config{Filter: "$env.qos == 1"}, "filter: $env is not available"},
@@ -275,7 +279,11 @@ func TestConfigIsChecked(t *testing.T) {
 		require.EqualError(t, tt.config.Validate(), err.Error())
 	}
 	_, err := expr.New(expr.Config{Filter: "a", Set: expr.Set{Payload: "b"}}, nil)
-	require.EqualError(t, err, "filter: unknown name a, at column 1\nset.payload: unknown name b, at column 1")
+	require.EqualError(t, err, "filter: "+unknown("a")+"\nset.payload: "+unknown("b"))
+}
+
+func unknown(name string) string {
+	return fmt.Sprintf("unknown name %s, at column 1; a part of the payload is written json.%[1]s, a text %[1]q", name)
 }
 
 func TestExampleOfTheReadme(t *testing.T) {

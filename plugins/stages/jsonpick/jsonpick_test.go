@@ -157,6 +157,7 @@ func TestConfigIsChecked(t *testing.T) {
 	for want, c := range map[string]jsonpick.Config{
 		"pick: nothing to do; give a pointer such as /temp, or split: true":  {},
 		`pick: "a.b" is no JSON pointer; it begins with /, such as /a/b`:     {Pick: "a.b"},
+		`pick: "$.a.b" is no JSON pointer; it begins with /, such as /a/b`:   {Pick: "$.a.b"},
 		`pick: "/a~b" has a ~ that begins neither ~0 (for ~) nor ~1 (for /)`: {Pick: "/a~b"},
 		`pick: "/a~" has a ~ that begins neither ~0 (for ~) nor ~1 (for /)`:  {Pick: "/a~"},
 		`missing: "skip" is none of refuse, pass and drop`:                   {Pick: "/a", Missing: "skip"},
