@@ -99,7 +99,10 @@ func (d *decoder) checkPrograms(doc *document) {
 		names = append(names, p.PluginName())
 	}
 	for _, use := range d.remotes {
-		if !slices.Contains(names, use.plugin) {
+		switch {
+		case len(names) == 0:
+			d.report(use.path, "no plugin %q; list it, as in plugins: [{name: %s, command: [./%[2]s]}]", use.plugin, use.plugin)
+		case !slices.Contains(names, use.plugin):
 			d.report(use.path, "no plugin %q; %s", use.plugin, suggest(use.plugin, names))
 		}
 	}

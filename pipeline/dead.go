@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,11 +77,13 @@ func start(text string) string {
 }
 
 func (d *deadLetters) send(ctx context.Context, letter deadLetter) error {
-	body, err := json.Marshal(letter)
-	if err != nil {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false) // people read it
+	if err := encoder.Encode(letter); err != nil {
 		return transports.Permanent(err)
 	}
-	msg := message.NewMessage(watermill.NewUUID(), body)
+	msg := message.NewMessage(watermill.NewUUID(), bytes.TrimSpace(body.Bytes()))
 	msg.Metadata[transports.MetaTopic] = DeadTopic
 	msg.Metadata[transports.MetaQoS] = "1"
 	msg.SetContext(ctx)

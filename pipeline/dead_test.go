@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -79,6 +80,17 @@ func TestAPeerCannotFloodTheDeadLetters(t *testing.T) {
 	}
 	if got := n.refused.all(); !mapsEqual(got, map[string]uint64{refusedTopic: 2 * maxLetters, refusedLetter: maxLetters}) {
 		t.Errorf("refused %v", got)
+	}
+}
+
+func TestReasonOfADeadLetterIsReadable(t *testing.T) {
+	broker := &wire{}
+	dead := &deadLetters{sink: broker, log: slog.New(slog.DiscardHandler)}
+	if err := dead.publish(t.Context(), deadLetter{Reason: "invalid operation: <nil> > int"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(broker.got[0].Payload); !strings.HasPrefix(got, `{"reason":"invalid operation: <nil> > int",`) || !strings.HasSuffix(got, "}") {
+		t.Error(got)
 	}
 }
 

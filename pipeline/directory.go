@@ -127,6 +127,11 @@ func (d *directory) announce(ctx context.Context, own <-chan uint64) {
 	version := uint64(time.Now().UnixMilli())
 	for found := uint64(0); ; {
 		retry(ctx, d.log, "announcing the profile", func() (err error) {
+			select {
+			case last := <-own: // what came before this attempt is no answer to it
+				found = max(found, last)
+			default:
+			}
 			if version, err = d.newVersion(max(version, found+1)); err != nil {
 				return err
 			}

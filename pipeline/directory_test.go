@@ -173,6 +173,25 @@ func TestRivalUnderTheSameNameIsReported(t *testing.T) {
 	}
 }
 
+// The directory shows what was announced a moment later, and at first the profile of the last run. Does the node announce itself once
+// more, and then no more?
+func TestLateEchoOfTheOwnProfileIsNoRival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaza(nil)
+		testDirectory(t, p)
+		first := version(t, <-p.taken)
+		p.show(t, "alice", 1, "alice", first-1)
+		synctest.Wait() // seen, and put right in a second
+		p.show(t, "alice", 1, "alice", first)
+		again := version(t, <-p.taken)
+		p.show(t, "alice", 1, "alice", again)
+		time.Sleep(10 * time.Second)
+		if n := len(p.taken); n > 0 {
+			t.Errorf("announced %d times more", n)
+		}
+	})
+}
+
 // version returns the version of a profile of alice.
 func version(t *testing.T, data []byte) uint64 {
 	t.Helper()

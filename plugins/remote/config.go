@@ -3,9 +3,13 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -75,6 +79,26 @@ func (c *Config) Validate() error {
 // reserved says whether the handshake uses the variable.
 func reserved(key string) bool {
 	return strings.HasPrefix(key, "PLUGIN_") || strings.HasPrefix(key, "WEFT_PLUGIN")
+}
+
+// explain adds to the error of a start what would help.
+func (c *Config) explain(err error) error {
+	program := c.Command[0]
+	_, missing := os.Stat(c.path())
+	_, beside := os.Stat(filepath.Join(c.Dir, program))
+	switch {
+	case missing != nil && len(c.Command) == 1 && strings.ContainsRune(program, ' '):
+		return fmt.Errorf("%w; write each argument as an item of its own: [%s]", err, strings.Join(strings.Fields(program), ", "))
+	case errors.Is(err, exec.ErrNotFound) && beside == nil:
+		return fmt.Errorf("%w; for the one in the folder of the file write ./%s", err, program)
+	case errors.Is(err, fs.ErrNotExist) && missing == nil:
+		return fmt.Errorf("%w: the program is there, but not what it needs to run, such as what its first line (#!) names", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; it must be a program, and executable (chmod +x)", err)
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("%w; a script needs a first line such as #!/bin/sh, or its interpreter in the command", err)
+	}
+	return err
 }
 
 // path returns the program as it is to be looked for.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,6 +63,37 @@ func TestProgramThatIsNotThereIsAnError(t *testing.T) {
 	program := start(t, c)
 	require.Eventually(t, func() bool { return program.Status().Restarts >= 1 }, patience, 10*time.Millisecond)
 	require.Contains(t, program.Status().Error, "no-such-plugin: no such file or directory")
+}
+
+func TestProgramThatCannotBeStartedIsNamedWithWhatWouldHelp(t *testing.T) {
+	dir := t.TempDir()
+	for name, file := range map[string]struct {
+		content string
+		mode    os.FileMode
+	}{
+		"plain":      {"", 0o644},
+		"nothing":    {"\x00", 0o755},
+		"odd-script": {"#!/no/such/python\n", 0o755},
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(file.content), file.mode))
+	}
+	for _, tt := range []struct {
+		command []string
+		want    string
+	}{
+		{[]string{"./plain --port 1"}, "no such file or directory; write each argument as an item of its own: [./plain, --port, 1]"},
+		{[]string{"odd-script"}, `executable file not found in $PATH; for the one in the folder of the file write ./odd-script`},
+		{[]string{"./odd-script"}, "no such file or directory: the program is there, but not what it needs to run, such as what its first line (#!) names"},
+		{[]string{"./plain"}, "permission denied; it must be a program, and executable (chmod +x)"},
+		{[]string{"./nothing"}, "exec format error; a script needs a first line such as #!/bin/sh, or its interpreter in the command"},
+		{[]string{"true"}, "it ended with exit status 0 before the handshake, the first line that a plugin writes"},
+	} {
+		c := config("plugin")
+		c.Dir, c.Command = dir, tt.command
+		program := start(t, c)
+		require.Eventually(t, func() bool { return program.Status().Error != "" }, patience, 10*time.Millisecond)
+		require.Contains(t, program.Status().Error, tt.want)
+	}
 }
 
 func TestStageThatCrashesIsToldFromOneThatIsNotThere(t *testing.T) {

@@ -35,9 +35,10 @@ type process struct {
 	done      chan struct{}      // closed when the program has ended, and its group with it
 	exit      error              // why, once done
 
-	mu     sync.Mutex
-	leader *os.Process // nil before it is started
-	reason error       // why it was killed, or what is wrong with its handshake
+	mu      sync.Mutex
+	leader  *os.Process // nil before it is started
+	reason  error       // why it was killed, or what is wrong with its handshake
+	greeted bool        // the handshake has come
 
 	runner.AddrTranslator // addresses are the same on both sides
 }
@@ -112,7 +113,7 @@ func (p *process) start() ([]*os.File, error) {
 	closeAll(theirs)
 	if err != nil {
 		closeAll(ours)
-		return nil, err
+		return nil, p.config.explain(err)
 	}
 	p.stdin = ours[0]
 	p.read(ours[1], ours[2])
@@ -169,6 +170,7 @@ func (p *process) read(stdout, stderr *os.File) {
 		if err = checkHandshake(string(line), err); err != nil {
 			p.blame(err)
 		} else {
+			p.greet(len(line) > 0)
 			_, _ = forward.Write(line)
 		}
 		forward.Close()
@@ -228,6 +230,13 @@ func (p *process) blame(reason error) {
 	}
 }
 
+// greet notes whether the handshake has come.
+func (p *process) greet(come bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.greeted = come
+}
+
 // lead notes that the program is started, and kills it where that was asked for meanwhile.
 func (p *process) lead(leader *os.Process) {
 	offer(leader.Pid)
@@ -262,6 +271,8 @@ func (p *process) why() error {
 		return p.reason
 	case p.cmd == nil || p.cmd.ProcessState == nil:
 		return fmt.Errorf("not started: %w", p.exit)
+	case words == "" && !p.greeted:
+		return fmt.Errorf("it ended with %s before the handshake, the first line that a plugin writes", p.cmd.ProcessState)
 	case words == "":
 		return fmt.Errorf("it ended with %s", p.cmd.ProcessState)
 	}

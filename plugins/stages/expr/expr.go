@@ -82,7 +82,7 @@ func (s *Expr) take(m stage.Message) {
 	case s.onError == pass:
 		s.out.Messages = append(s.out.Messages, m)
 	default:
-		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: "expr: " + shorten(err.Error())})
+		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: shorten(err.Error())})
 	}
 }
 

@@ -2,6 +2,7 @@ package expr_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -147,26 +148,26 @@ func TestErrorsRefuseTheMessage(t *testing.T) {
 		config  expr.Config
 		reason  string
 	}{
-		{"plain", expr.Config{Filter: "json.temp > 20"}, "expr: filter: the payload is no JSON: invalid character 'p'"},
-		{"", expr.Config{Filter: "json.temp > 20"}, "expr: filter: the payload is no JSON: it ends too early"},
-		{"{", expr.Config{Filter: "json.temp > 20"}, "expr: filter: the payload is no JSON: it ends too early"},
-		{"{} {}", expr.Config{Filter: "json.temp > 20"}, "expr: filter: the payload is no JSON: something follows"},
-		{"1e999", expr.Config{Filter: "json > 20"}, "expr: filter: the payload has a number too large: 1e999"},
-		{"{}", expr.Config{Filter: "json.temp > 20"}, "expr: filter: invalid operation: <nil> > int"},
-		{"{}", expr.Config{Filter: "json.a.b == 1"}, "expr: filter: cannot fetch b from <nil>"},
-		{"[]", expr.Config{Filter: "json[3] == 1"}, "expr: filter: index out of range: 3 (array length is 0)"},
-		{"[]", expr.Config{Filter: `json contains "x"`}, "expr: filter: a value is []interface {}, not string"},
-		{`"yes"`, expr.Config{Filter: "json"}, "expr: filter:"},
-		{"{}", expr.Config{Set: expr.Set{Payload: "json.none"}}, "expr: set.payload: the result is nil"},
-		{"0", expr.Config{Set: expr.Set{Payload: "1.0 / json"}}, "expr: set.payload: write as JSON: json: unsupported value: +Inf"},
-		{"0", expr.Config{Set: expr.Set{Payload: "1 % json"}}, "expr: set.payload: runtime error: integer divide by zero"},
-		{`"a/#"`, expr.Config{Set: expr.Set{Topic: "json"}}, `expr: set.topic: topic "a/#": wildcard '#'`},
-		{`""`, expr.Config{Set: expr.Set{Topic: "json"}}, `expr: set.topic: topic "": empty`},
-		{"7", expr.Config{Set: expr.Set{Topic: "json"}}, "expr: set.topic: the result is of type int, not a text"},
-		{"7", expr.Config{Set: expr.Set{QoS: "json"}}, "expr: set.qos: the result is 7, not 0, 1 or 2"},
-		{`"x"`, expr.Config{Set: expr.Set{QoS: "json"}}, "expr: set.qos:"},
-		{"7", expr.Config{Set: expr.Set{Retain: "json"}}, "expr: set.retain:"},
-		{`["a", 1]`, expr.Config{Set: expr.Set{Payload: `join(json, "")`}}, "expr: set.payload: join of a list with int in it"},
+		{"plain", expr.Config{Filter: "json.temp > 20"}, "filter: the payload is no JSON: invalid character 'p'"},
+		{"", expr.Config{Filter: "json.temp > 20"}, "filter: the payload is no JSON: it ends too early"},
+		{"{", expr.Config{Filter: "json.temp > 20"}, "filter: the payload is no JSON: it ends too early"},
+		{"{} {}", expr.Config{Filter: "json.temp > 20"}, "filter: the payload is no JSON: something follows"},
+		{"1e999", expr.Config{Filter: "json > 20"}, "filter: the payload has a number too large: 1e999"},
+		{"{}", expr.Config{Filter: "json.temp > 20"}, "filter: invalid operation: <nil> > int"},
+		{"{}", expr.Config{Filter: "json.a.b == 1"}, "filter: cannot fetch b from <nil>"},
+		{"[]", expr.Config{Filter: "json[3] == 1"}, "filter: index out of range: 3 (array length is 0)"},
+		{"[]", expr.Config{Filter: `json contains "x"`}, "filter: a value is []interface {}, not string"},
+		{`"yes"`, expr.Config{Filter: "json"}, "filter:"},
+		{"{}", expr.Config{Set: expr.Set{Payload: "json.none"}}, "set.payload: the result is nil"},
+		{"0", expr.Config{Set: expr.Set{Payload: "1.0 / json"}}, "set.payload: write as JSON: json: unsupported value: +Inf"},
+		{"0", expr.Config{Set: expr.Set{Payload: "1 % json"}}, "set.payload: runtime error: integer divide by zero"},
+		{`"a/#"`, expr.Config{Set: expr.Set{Topic: "json"}}, `set.topic: topic "a/#": wildcard '#'`},
+		{`""`, expr.Config{Set: expr.Set{Topic: "json"}}, `set.topic: topic "": empty`},
+		{"7", expr.Config{Set: expr.Set{Topic: "json"}}, "set.topic: the result is of type int, not a text"},
+		{"7", expr.Config{Set: expr.Set{QoS: "json"}}, "set.qos: the result is 7, not 0, 1 or 2"},
+		{`"x"`, expr.Config{Set: expr.Set{QoS: "json"}}, "set.qos:"},
+		{"7", expr.Config{Set: expr.Set{Retain: "json"}}, "set.retain:"},
+		{`["a", 1]`, expr.Config{Set: expr.Set{Payload: `join(json, "")`}}, "set.payload: join of a list with int in it"},
 	} {
 		m := message(tt.payload)
 		out := process(t, tt.config, m)
@@ -249,12 +250,15 @@ func TestConfigIsChecked(t *testing.T) {
 	}{
 		{expr.Config{}, "filter: nothing to do; give filter, or set"},
 		{expr.Config{Filter: "qos > 0", OnError: "retry"}, `on_error: "retry" is none of refuse, pass and drop`},
-		{expr.Config{Filter: "temp > 20"}, "filter: unknown name temp, at column 1"},
+		{expr.Config{Filter: "temp > 20"}, `filter: unknown name temp, at column 1; a part of the payload is written json.temp, a text "temp"`},
 		{expr.Config{Filter: "json.temp >"}, "filter: unexpected token EOF, at column "},
 		{expr.Config{Filter: "qos > 0 and\n  temp"}, "filter: unknown name temp, in line 2, column 3"},
 		{expr.Config{Filter: "topic > 20"}, "filter: invalid operation: > (mismatched types string and int), at column 7"},
 		{expr.Config{Filter: "qos"}, "filter: expected bool, but got int"},
 		{expr.Config{Filter: "payload == 'x'"}, "filter: invalid operation: == (mismatched types []uint8 and string)"},
+		{expr.Config{Filter: "payload > 20"}, "at column 9; payload is bytes: write text for its text, json for what it has as JSON"},
+		{expr.Config{Filter: "payload.temp > 20"}, "at column 9; payload is bytes: write text"},
+		{expr.Config{Filter: "json.temp = 20"}, "at column 11; to compare, write =="},
 		{expr.Config{Filter: "now() > time"}, "filter: unknown name now, at column 1"},
 		{expr.Config{Filter: "uniq(json) == []"}, "filter: unknown name uniq, at column 1"},
 		{expr.Config{Filter: "$env.qos == 1"}, "filter: $env is not available"},
@@ -275,7 +279,11 @@ func TestConfigIsChecked(t *testing.T) {
 		require.EqualError(t, tt.config.Validate(), err.Error())
 	}
 	_, err := expr.New(expr.Config{Filter: "a", Set: expr.Set{Payload: "b"}}, nil)
-	require.EqualError(t, err, "filter: unknown name a, at column 1\nset.payload: unknown name b, at column 1")
+	require.EqualError(t, err, "filter: "+unknown("a")+"\nset.payload: "+unknown("b"))
+}
+
+func unknown(name string) string {
+	return fmt.Sprintf("unknown name %s, at column 1; a part of the payload is written json.%[1]s, a text %[1]q", name)
 }
 
 func TestExampleOfTheReadme(t *testing.T) {

@@ -77,7 +77,26 @@ func (m *machine) compile(source string, k kind) (*program, error) {
 	if err == nil {
 		err = guard.err
 	}
-	return p, inOneLine(err, true)
+	return p, help(inOneLine(err, true))
+}
+
+// help adds what was probably meant to an error of compiling.
+func help(err error) error {
+	if err == nil {
+		return nil
+	}
+	text := err.Error()
+	name, unknown := strings.CutPrefix(text, "unknown name ")
+	name, _, _ = strings.Cut(name, ",")
+	switch {
+	case unknown && name != "now" && name != "uniq":
+		return fmt.Errorf(`%w; a part of the payload is written json.%s, a text "%s"`, err, name, name)
+	case strings.Contains(text, `unexpected token Operator("=")`):
+		return fmt.Errorf("%w; to compare, write ==", err)
+	case strings.Contains(text, "[]uint8"), strings.Contains(text, "array elements can only be selected using an integer"):
+		return fmt.Errorf("%w; payload is bytes: write text for its text, json for what it has as JSON", err)
+	}
+	return err
 }
 
 // load makes the message the one that expressions are about.

@@ -52,7 +52,7 @@ func (s *Pick) take(m stage.Message) {
 	case s.config.Missing == pass:
 		s.out.Messages = append(s.out.Messages, m)
 	default:
-		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: "json: " + err.Error()})
+		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: err.Error()})
 	}
 }
 

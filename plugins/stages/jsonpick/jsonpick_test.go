@@ -86,20 +86,20 @@ func TestValueIsPicked(t *testing.T) {
 
 func TestWhatIsMissingIsRefusedPassedOrDropped(t *testing.T) {
 	for _, tt := range []struct{ pick, payload, reason string }{
-		{"/temp", `{"hum": 1}`, "json: the payload has no /temp"},
-		{"/temp", `{"a": {"temp": 1}}`, "json: the payload has no /temp"},
-		{"/a/b", `{"a": 1}`, "json: the payload has no /a/b"},
-		{"/a/b", `{"a": "b"}`, "json: the payload has no /a/b"},
-		{"/2", `[1, 2]`, "json: the payload has no /2"},
-		{"/-", `[1, 2]`, "json: the payload has no /-"},
-		{"/-1", `[1, 2]`, "json: the payload has no /-1"},
-		{"/01", `[1, 2]`, "json: the payload has no /01"},
-		{"/a", `[]`, "json: the payload has no /a"},
-		{"/a", `{}`, "json: the payload has no /a"},
-		{"/A", `{"a": 1}`, "json: the payload has no /A"},
-		{"/a", `{"a": 1`, "json: the payload is no JSON"},
-		{"/a", `{"a": 1} x`, "json: the payload is no JSON"},
-		{"/a", strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "json: the payload is no JSON"},
+		{"/temp", `{"hum": 1}`, "the payload has no /temp"},
+		{"/temp", `{"a": {"temp": 1}}`, "the payload has no /temp"},
+		{"/a/b", `{"a": 1}`, "the payload has no /a/b"},
+		{"/a/b", `{"a": "b"}`, "the payload has no /a/b"},
+		{"/2", `[1, 2]`, "the payload has no /2"},
+		{"/-", `[1, 2]`, "the payload has no /-"},
+		{"/-1", `[1, 2]`, "the payload has no /-1"},
+		{"/01", `[1, 2]`, "the payload has no /01"},
+		{"/a", `[]`, "the payload has no /a"},
+		{"/a", `{}`, "the payload has no /a"},
+		{"/A", `{"a": 1}`, "the payload has no /A"},
+		{"/a", `{"a": 1`, "the payload is no JSON"},
+		{"/a", `{"a": 1} x`, "the payload is no JSON"},
+		{"/a", strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000), "the payload is no JSON"},
 	} {
 		out := process(t, jsonpick.Config{Pick: tt.pick}, tt.payload)
 		require.Empty(t, out.Messages)
@@ -142,10 +142,10 @@ func TestArrayIsSplit(t *testing.T) {
 	many := strings.Repeat("1,", 9999) + "1"
 	require.Len(t, process(t, jsonpick.Config{Split: true}, "["+many+"]").Messages, 10_000)
 	for payload, reason := range map[string]string{
-		`{}`:                `json: what is to be split is no array (pick: "")`,
-		`"text"`:            `json: what is to be split is no array (pick: "")`,
-		"[1":                "json: the payload is no JSON",
-		"[" + many + ", 1]": "json: the array has more than 10000 elements",
+		`{}`:                `what is to be split is no array (pick: "")`,
+		`"text"`:            `what is to be split is no array (pick: "")`,
+		"[1":                "the payload is no JSON",
+		"[" + many + ", 1]": "the array has more than 10000 elements",
 	} {
 		out := process(t, jsonpick.Config{Split: true}, payload)
 		require.Empty(t, out.Messages)
@@ -157,6 +157,7 @@ func TestConfigIsChecked(t *testing.T) {
 	for want, c := range map[string]jsonpick.Config{
 		"pick: nothing to do; give a pointer such as /temp, or split: true":  {},
 		`pick: "a.b" is no JSON pointer; it begins with /, such as /a/b`:     {Pick: "a.b"},
+		`pick: "$.a.b" is no JSON pointer; it begins with /, such as /a/b`:   {Pick: "$.a.b"},
 		`pick: "/a~b" has a ~ that begins neither ~0 (for ~) nor ~1 (for /)`: {Pick: "/a~b"},
 		`pick: "/a~" has a ~ that begins neither ~0 (for ~) nor ~1 (for /)`:  {Pick: "/a~"},
 		`missing: "skip" is none of refuse, pass and drop`:                   {Pick: "/a", Missing: "skip"},

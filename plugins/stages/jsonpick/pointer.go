@@ -24,7 +24,8 @@ func parse(text string) (pointer, error) {
 		return nil, nil
 	}
 	if text[0] != '/' {
-		return nil, fmt.Errorf("%q is no JSON pointer; it begins with /, such as /%s", text, strings.ReplaceAll(text, ".", "/"))
+		steps := strings.TrimPrefix(strings.TrimPrefix(text, "$"), ".") // of JSONPath
+		return nil, fmt.Errorf("%q is no JSON pointer; it begins with /, such as /%s", text, strings.ReplaceAll(steps, ".", "/"))
 	}
 	var p pointer
 	for name := range strings.SplitSeq(text[1:], "/") {

@@ -47,7 +47,7 @@ func (s *Rename) take(m stage.Message) {
 		return
 	}
 	if err := matching.ValidateTopic(renamed); err != nil {
-		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: "rename: " + err.Error()})
+		s.out.Refused = append(s.out.Refused, stage.Refusal{ID: m.ID, Reason: err.Error()})
 		return
 	}
 	m.Topic = renamed

@@ -88,8 +88,8 @@ func TestOthersMayBeDropped(t *testing.T) {
 func TestInvalidTopicsAreRefused(t *testing.T) {
 	out := process(t, newStage(t, rename.Config{From: "a/#", To: "{#}"}), "a", "a/", "a/b")
 	require.Equal(t, []stage.Refusal{
-		{ID: 1, Reason: `rename: topic "": empty: it must have at least one character`},
-		{ID: 2, Reason: `rename: topic "": empty: it must have at least one character`},
+		{ID: 1, Reason: `topic "": empty: it must have at least one character`},
+		{ID: 2, Reason: `topic "": empty: it must have at least one character`},
 	}, out.Refused)
 	require.Len(t, out.Messages, 1)
 
