@@ -161,7 +161,7 @@ func (n *Node) buildRoute(cfg Route, peers []*peer) (*route, error) {
 		return nil, err
 	}
 	n.buildDeliveries(r, nil, peers)
-	n.stage(n.deliverRouter, gate.stages, steps, n.cfg.Node, behind.due, behind.look)
+	n.stage(n.deliverRouter, gate.stages, cfg.Queue, steps, n.cfg.Node, behind.due, behind.look)
 	return gate, nil
 }
 
@@ -216,10 +216,10 @@ func (n *Node) waits(name string) bool {
 
 // stage adds to a router what takes the messages of a lane, which come from that node, through stages.
 func (n *Node) stage(
-	in *router, lane *lanes.Lane, steps []stage.Step, origin string, due func([]*lanes.Lane, string) ([]*lanes.Lane, byte), look func(),
+	in *router, lane *lanes.Lane, limits lanes.Limits, steps []stage.Step, origin string, due func([]*lanes.Lane, string) ([]*lanes.Lane, byte), look func(),
 ) {
 	s := &staging{
-		lane: lane, store: n.store, chain: newChain(steps), origin: origin, due: due, look: look,
+		lane: lane, limits: limits, store: n.store, chain: newChain(steps), origin: origin, due: due, look: look,
 		dead: n.dead, log: n.log.With("lane", lane.Name()),
 	}
 	n.stagings = append(n.stagings, s)
@@ -409,9 +409,20 @@ func (n *Node) Stop(context.Context) error {
 // drainTime is how long a stopping node goes on emptying its lanes, for the sake of the QoS 0 messages, which are in memory only.
 const drainTime = 3 * time.Second
 
-// drain waits until the lanes whose transport is up are empty, or drainTime is over.
+// drain waits until the lanes whose stages answer hold only what these keep back, and those whose transport is up are empty, or drainTime
+// is over.
 func (n *Node) drain() {
 	deadline := time.Now().Add(drainTime)
+	n.drainLanes(deadline) // a stage that hangs is not to cost the others their time
+	for _, s := range n.stagings {
+		for s.moves() && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	n.drainLanes(deadline)
+}
+
+func (n *Node) drainLanes(deadline time.Time) {
 	for _, d := range n.deliveries {
 		for d.lane.Stats().Depth > 0 && n.isUp(d.route.To) && time.Now().Before(deadline) {
 			time.Sleep(10 * time.Millisecond)

@@ -40,7 +40,7 @@ func (n *Node) buildReceptions(peers []*peer) {
 			}
 			before, ready := n.store.Lane(in, receptionLimits), n.store.Lane(out, receptionLimits)
 			r := &reception{in: n.in, node: n.cfg.Node, epoch: n.store.Epoch(), ready: ready, qos: sub.MaxQoS}
-			n.stage(n.inRouter, before, steps, p.Name, r.due, func() {})
+			n.stage(n.inRouter, before, receptionLimits, steps, p.Name, r.due, func() {})
 			reader := &laneReader{lane: r.ready, batch: receptionBatch, origin: n.cfg.Node, epoch: r.epoch, hope: n.news.listen}
 			n.inRouter.add(r.ready.Name(), r.ready.Name(), reader, r.handle)
 			waiting[p.Name] = before

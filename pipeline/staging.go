@@ -21,6 +21,7 @@ const reasonStages = "stages"
 // stages make of a message goes to the lanes behind them in the same transaction in which the message leaves this one.
 type staging struct {
 	lane   *lanes.Lane
+	limits lanes.Limits // of the lane
 	store  *lanes.Store
 	chain  chain
 	origin string // of the messages
@@ -32,6 +33,7 @@ type staging struct {
 	log  *slog.Logger
 
 	state laneState
+	kept  atomic.Int64              // messages that the stages keep back
 	again atomic.Pointer[time.Time] // when the stages want to be called; nil while they do not
 	turn  *turn                     // under way: the next attempt goes on with it
 }
@@ -102,6 +104,7 @@ func (s *staging) handle(msg *message.Message) error {
 		return err
 	}
 	s.turn = nil
+	s.kept.Store(int64(s.lane.Stats().InFlight)) // nothing is read before this turn's Ack
 	s.again.Store(nil)
 	if again := s.chain.again(); !again.IsZero() {
 		s.again.Store(&again)
@@ -217,6 +220,12 @@ func (s *staging) bury(ctx context.Context, m *refusal) error {
 	}
 	s.log.Warn("message refused by a stage, moved to the dead letters", "topic", m.Topic, "bytes", len(m.Payload), "reason", m.reason)
 	return nil
+}
+
+// moves reports whether the lane has messages that are soon through their stages.
+func (s *staging) moves() bool {
+	_, err := s.state.get()
+	return err == nil && int64(s.lane.Stats().Depth) > s.kept.Load()
 }
 
 // status returns the account of the lane, and why its stages do not answer.

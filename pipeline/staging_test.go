@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -291,5 +292,58 @@ func TestDroppedMessageDoesNotComeBackWithoutWhatWasGivenInItsPlace(t *testing.T
 	t.Cleanup(func() { _ = after.Close() })
 	if before, behind := after.Lane("before", lanes.Limits{}).Stats().Depth, after.Lane("behind", lanes.Limits{}).Stats().Depth; before != 0 || behind != 1 {
 		t.Errorf("%d messages before the stages, %d behind them", before, behind)
+	}
+}
+
+// silentBroker is a broker that nobody publishes to.
+type silentBroker struct{ endingBroker }
+
+func (*silentBroker) SubscribeAll(ctx context.Context, _ map[string]byte) (<-chan *message.Message, error) {
+	nothing := make(chan *message.Message)
+	context.AfterFunc(ctx, func() { close(nothing) })
+	return nothing, nil
+}
+
+// stagedNode is a node whose only route, to everybody, has a stage.
+func stagedNode(t *testing.T, store *lanes.Store, network *endingNetwork, queue lanes.Limits, step stage.Step) *Node {
+	t.Helper()
+	all := Route{Name: "all", Match: []string{"#"}, To: "hub", Mode: Broadcast, QoS: 1, Batch: Batch{Count: 10, Bytes: 1 << 10}, Queue: queue}
+	n, err := New(Config{Node: "alice", DataDir: t.TempDir(), Routes: []Route{all}}, testIdentity(t, 1), store,
+		&silentBroker{}, Transports{"hub": network},
+		stage.Steps{Routes: map[string][]stage.Step{"all": {step}}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// The node is stopped while a message at QoS 0, which is in memory only, is in the stages. Does it go out before the end?
+func TestStoppingNodeDrainsItsStages(t *testing.T) {
+	network := &endingNetwork{}
+	var n *Node
+	n = stagedNode(t, testStore(t), network, lanes.Limits{}, stepOf("slow", func(_ time.Time, in []stage.Message) (stage.Output, error) {
+		for !n.outRouter.stopping.Load() {
+			runtime.Gosched()
+		}
+		return stage.Output{Messages: in}, nil
+	}))
+	n.stagings[0].put(t, frame.Message{Topic: "a"}, frame.Message{Topic: "b"})
+	if err := n.Start(t.Context(), func(error) {}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Stop(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if len(network.got) != 1 {
+		t.Errorf("%d frames went out", len(network.got))
+	}
+}
+
+// The lane before the stages is full, and the broker waits for it. Does the status say so?
+func TestStatusNamesAFullLaneBeforeStages(t *testing.T) {
+	n := stagedNode(t, testStore(t), &endingNetwork{}, lanes.Limits{Bytes: 30, WhenFull: lanes.Block}, stepOf("never", nil))
+	n.stagings[0].put(t, frame.Message{Topic: "topic", QoS: 1})
+	if problems := strings.Join(n.Status().Problems, " "); !strings.Contains(problems, "lane all/+stages is full") {
+		t.Errorf("problems: %q", problems)
 	}
 }

@@ -134,13 +134,12 @@ func (n *Node) Status() Status {
 			l.State, l.Since, l.Error = "waiting", r.Since, problem("transport "+l.Transport, r)
 		}
 		s.Lanes = append(s.Lanes, l)
-		if q := d.route.Queue; q.WhenFull == lanes.Block && l.Bytes >= q.Bytes*9/10 {
-			s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
-		}
+		s.addFull(l, d.route.Queue)
 	}
 	for _, st := range n.stagings {
 		l := st.status()
 		s.Lanes = append(s.Lanes, l)
+		s.addFull(l, st.limits)
 		if l.Error != "" {
 			s.Problems = append(s.Problems, "lane "+l.Name+" waits for its stages: "+l.Error)
 		}
@@ -149,6 +148,13 @@ func (n *Node) Status() Status {
 		s.Lanes = append(s.Lanes, LaneStatus{Name: lane.Name(), State: "orphaned", Error: orphanCure, Stats: lane.Stats()})
 	}
 	return s
+}
+
+// addFull adds a lane to the problems that holds up the broker, or soon will.
+func (s *Status) addFull(l LaneStatus, limits lanes.Limits) {
+	if limits.WhenFull == lanes.Block && l.Bytes >= limits.Bytes*9/10 {
+		s.Problems = append(s.Problems, "lane "+l.Name+" is full, or nearly: by its when_full: block it holds up everything that this node takes from its broker")
+	}
 }
 
 // orphanCure is what to do about a lane that nothing empties any more.

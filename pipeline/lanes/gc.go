@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"os"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -49,20 +50,46 @@ func (s *Store) dropOld() {
 	}
 }
 
-// lows returns, for each lane slot, the first sequence number that the lane may still need.
-func (s *Store) lows() []uint64 {
-	lows := make([]uint64, len(s.lanes))
+// claim is what a lane may still need: everything from a sequence number on but for the holes.
+type claim struct {
+	low   uint64
+	holes []span
+}
+
+// claims returns the claim of each lane by its slot. They hold as long as mu does.
+func (s *Store) claims() []claim {
+	claims := make([]claim, len(s.lanes))
 	for i, l := range s.lanes {
-		lows[i] = l.low()
+		if claims[i].low = l.low(); len(l.owed) == 0 {
+			claims[i].holes = l.holes
+		}
 	}
-	return lows
+	for _, b := range []*batch{s.flying, s.pend} {
+		if b == nil {
+			continue
+		}
+		for _, sp := range b.spent { // which are in their lanes yet if the batch fails
+			c := &claims[sp.lane.slot]
+			c.low, c.holes = min(c.low, sp.seq), nil
+		}
+	}
+	return claims
+}
+
+// covers reports whether the lane may need something of those messages.
+func (c *claim) covers(from, to uint64) bool {
+	if from = max(from, c.low); from > to {
+		return false
+	}
+	i := sort.Search(len(c.holes), func(i int) bool { return c.holes[i].to >= to })
+	return i == len(c.holes) || c.holes[i].from > from
 }
 
 // needs counts the lanes that may still need something of the block.
-func (b *block) needs(lows []uint64) (n int) {
+func (b *block) needs(claims []claim) (n int) {
 	for i, w := range b.lanes {
 		for ; w != 0; w &= w - 1 {
-			if lows[i<<6+bits.TrailingZeros64(w)] <= b.last {
+			if claims[i<<6+bits.TrailingZeros64(w)].covers(b.first, b.last) {
 				n++
 			}
 		}
@@ -72,10 +99,10 @@ func (b *block) needs(lows []uint64) (n int) {
 
 // pairs counts, for each segment, the pairs of its blocks and the lanes that may need them.
 func (s *Store) pairs() map[*segment]int {
-	lows := s.lows()
+	claims := s.claims()
 	pairs := make(map[*segment]int, len(s.segs))
 	for _, b := range s.blocks {
-		pairs[b.seg] += b.needs(lows)
+		pairs[b.seg] += b.needs(claims)
 	}
 	return pairs
 }

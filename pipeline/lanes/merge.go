@@ -79,10 +79,10 @@ func (s *Store) liveItems(b *block) (live []item, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lows := s.lows()
+	claims := s.claims()
 	for _, it := range items {
 		for _, l := range it.set.lanes {
-			if lows[l.slot] <= it.msg.Seq {
+			if claims[l.slot].covers(it.msg.Seq, it.msg.Seq) {
 				live = append(live, it)
 				break
 			}

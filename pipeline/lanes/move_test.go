@@ -165,3 +165,28 @@ func TestMessageThatBecameQoS0HasLeftThoughTheDiskFailed(t *testing.T) {
 	s = open(t, dir, opts)
 	require.Equal(t, lanes.Stats{In: 1, Delivered: 1}, s.Lane("from", lanes.Limits{}).Stats())
 }
+
+// One message stays in a lane, kept back by whoever reads it, while all that comes after it moves on. Does the journal stay small, and does
+// the one survive?
+func TestJournalDoesNotGrowBehindAMessageThatIsKeptBack(t *testing.T) {
+	dir := t.TempDir()
+	opts := lanes.Options{SegmentBytes: 4 << 10, FlushPeriod: time.Millisecond}
+	s := open(t, dir, opts)
+	from, to := s.Lane("from", lanes.Limits{}), s.Lane("to", lanes.Limits{})
+	kept := put(t, s, 0, 1, 1, from)
+	take(t, from, 1)
+	for n := range 100 {
+		put(t, s, 1+10*n, 10, 1, from)
+		var entries []lanes.Entry
+		for _, m := range take(t, from, 10) {
+			entries = append(entries, lanes.Entry{Message: m, Lanes: []*lanes.Lane{to}, Source: from, Spent: m.Seq})
+		}
+		require.NoError(t, s.Append(t.Context(), entries))
+		to.Ack(take(t, to, 10)[9].Seq)
+	}
+	require.Eventually(t, func() bool { return len(segments(t, dir)) < 5 }, 20*time.Second, time.Millisecond)
+	require.NoError(t, s.Close())
+	s = open(t, dir, opts)
+	require.Equal(t, kept, drain(t, s.Lane("from", lanes.Limits{})))
+	require.Empty(t, drain(t, s.Lane("to", lanes.Limits{})))
+}
