@@ -46,8 +46,8 @@ func conforms(s *jsonschema.Schema, text string) error {
 
 // Files that are wrong in what they say, and not in their shape.
 var wellShaped = []string{
-	"bad-addresses", "bad-environment", "bad-files", "bad-keys", "bad-nameless-peer", "bad-nothing", "bad-reach", "bad-references-to-nothing",
-	"bad-stages-overlap", "bad-transport-keys", "bad-two-documents",
+	"bad-addresses", "bad-environment", "bad-files", "bad-keys", "bad-nameless-peer", "bad-nothing", "bad-plugin-of-none", "bad-reach",
+	"bad-references-to-nothing", "bad-stages-overlap", "bad-transport-keys", "bad-two-documents",
 }
 
 func TestSchemaTellsFilesOfTheRightShapeFromOthers(t *testing.T) {

@@ -29,10 +29,28 @@ func (f *File) Warnings() Problems {
 			warn(fmt.Sprintf("routes[%d]", i), "carries nothing: it goes to peers, and none is listed; list them in peers, or write mode: broadcast")
 		}
 	}
+	routes := f.Node.Routes[:min(len(f.Node.Routes), maxCompared)]
+	for i, r := range routes {
+		first := slices.IndexFunc(routes, func(other pipeline.Route) bool { return f.leavesNothing(other, r) })
+		if len(f.RouteStages[r.Name]) == 0 && first >= 0 {
+			warn(fmt.Sprintf("routes[%d]", i), "carries nothing: route %s has stages, and so takes all that this one matches first; narrow that one", routes[first].Name)
+		}
+	}
 	if Exposed(f.Admin.Listen) {
 		warn("admin.listen", "%s is reached from other machines, and it asks for no password; listen on 127.0.0.1, or behind a proxy that asks", f.Admin.Listen)
 	}
 	return found
+}
+
+// leavesNothing reports whether a route has stages, and takes all that the other one matches to the same nodes.
+func (f *File) leavesNothing(r, other pipeline.Route) bool {
+	if len(f.RouteStages[r.Name]) == 0 || r.To != other.To || r.Mode != other.Mode {
+		return false
+	}
+	left := func(filter string) bool {
+		return !slices.ContainsFunc(r.Match, func(wide string) bool { return matching.Covers(wide, filter) })
+	}
+	return !slices.ContainsFunc(other.Match, left)
 }
 
 // takesAll reports whether the later of two subscriptions is left nothing, since the first that matches applies.

@@ -100,11 +100,20 @@ func printReport(w io.Writer, what string, r pipeline.Report) {
 }
 
 func printPluginStatus(w io.Writer, p *pipeline.PluginStatus) {
-	fmt.Fprintf(w, "plugin %s\t%s\t%s %s", p.Name, p.State, p.Program, p.Version)
-	if p.PID != 0 {
-		fmt.Fprintf(w, ", pid %d since %s, %d MiB", p.PID, p.Since.Format(time.DateTime), p.Memory>>20)
+	fmt.Fprintf(w, "plugin %s\t%s\t", p.Name, p.State)
+	if p.Program != "" { // it has described itself
+		fmt.Fprintf(w, "%s %s, ", p.Program, p.Version)
 	}
-	fmt.Fprintf(w, ", %d restarts%s\n", p.Restarts, because(p.Error))
+	if p.PID != 0 {
+		fmt.Fprintf(w, "pid %d since %s, ", p.PID, p.Since.Format(time.DateTime))
+	}
+	if p.Memory > 0 { // it has been measured
+		fmt.Fprintf(w, "%d MiB, ", p.Memory>>20)
+	}
+	if p.LinesSkipped > 0 {
+		fmt.Fprintf(w, "%d lines not logged, ", p.LinesSkipped)
+	}
+	fmt.Fprintf(w, "%d restarts%s\n", p.Restarts, because(p.Error))
 }
 
 // printMesh says where others reach this node, and how it reaches its peers.

@@ -54,6 +54,17 @@ func TestStatusGivesReasonsAfterColonsAndNoTrailingBlanks(t *testing.T) {
 	require.NotContains(t, run(t, "status", "--json", "--address", address).out, "oldest")
 }
 
+func TestStatusLeavesOutWhatIsNotKnownOfAPlugin(t *testing.T) {
+	got := run(t, "status", "--address", servedStatus(t, pipeline.Status{Node: "alice", Plugins: []pipeline.PluginStatus{
+		{Name: "gone", State: "waiting", Restarts: 4, Error: "no such file"},
+		{Name: "lora", State: "running", Program: "modem", Version: "1.0.0", PID: 7, Memory: 16 << 20, LinesSkipped: 9},
+		{Name: "new", State: "running", Program: "modem", Version: "1.0.0", PID: 8},
+	}}))
+	require.Regexp(t, `(?m)^plugin gone +waiting +4 restarts: no such file$`, got.out)
+	require.Regexp(t, `(?m)^plugin lora +running +modem 1\.0\.0, pid 7 since [-: 0-9]+, 16 MiB, 9 lines not logged, 0 restarts$`, got.out)
+	require.Regexp(t, `(?m)^plugin new +running +modem 1\.0\.0, pid 8 since [-: 0-9]+, 0 restarts$`, got.out)
+}
+
 func TestStatusSaysHowManyPostsAreLeftWhereThatIsKnown(t *testing.T) {
 	for want, posts := range map[string]transports.Posts{
 		"5 posts used, how many are left is not known yet, one more every 5m0s": {Used: 5, Refill: 5 * time.Minute},

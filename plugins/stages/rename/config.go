@@ -9,8 +9,8 @@ import (
 
 // Config says which topics get which new ones.
 type Config struct {
-	From   string `yaml:"from" doc:"filter of the topics that are renamed, such as sensors/+/temp"`
-	To     string `yaml:"to" doc:"the new topic, with {1} for what the first + of from matched, {2} for the second, and {#} as the last level for what # matched"`
+	From   string `yaml:"from" doc:"filter of the topics that are renamed, such as sensors/+/temp; required"`
+	To     string `yaml:"to" doc:"the new topic, with {1} for what the first + of from matched, {2} for the second, and {#} as the last level for what # matched; required"`
 	Others string `yaml:"others" enum:"pass,drop" doc:"what becomes of messages that from does not match"`
 }
 
