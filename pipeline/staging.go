@@ -38,6 +38,9 @@ type staging struct {
 	turn  *turn                     // under way: the next attempt goes on with it
 }
 
+// minAgain is how soon stages may be called again for nothing but their wish.
+const minAgain = 5 * time.Millisecond
+
 // turnKey is the context key of the messages of a turn.
 type turnKey struct{}
 
@@ -85,14 +88,14 @@ func (s *staging) next(ctx context.Context) (run []frame.Message, ok bool) {
 
 // handle is the router's handler.
 func (s *staging) handle(msg *message.Message) error {
-	run, _ := msg.Context().Value(turnKey{}).([]frame.Message)
-	ctx := context.WithoutCancel(msg.Context()) // what was begun may finish while the router closes
+	ctx := msg.Context()
+	run, _ := ctx.Value(turnKey{}).([]frame.Message)
 	if s.turn == nil {
 		s.turn = s.begin(run)
 	}
 	err := s.chain.run(ctx, s.turn)
 	if err == nil {
-		err = s.finish(msg.Context(), s.turn)
+		err = s.finish(ctx, s.turn)
 	}
 	switch changed := s.state.set(err); {
 	case changed && err != nil:
@@ -107,6 +110,9 @@ func (s *staging) handle(msg *message.Message) error {
 	s.kept.Store(int64(s.lane.Stats().InFlight)) // nothing is read before this turn's Ack
 	s.again.Store(nil)
 	if again := s.chain.again(); !again.IsZero() {
+		if soon := time.Now().Add(minAgain); again.Before(soon) {
+			again = soon
+		}
 		s.again.Store(&again)
 	}
 	return nil
