@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -31,7 +32,13 @@ func TestMessageThatTheReceivingBrokerHangsUpOnIsPutAside(t *testing.T) {
 			require.NoError(t, conn.Flush())
 			alice.broker.pub("-t", "doors/1", "-q", "1", "-m", "open")
 			eventuallyHas(t, sub, "doors/1 open")
-			letters := messages(dead)
+			var letters []string
+			eventually(t, 20*time.Second, func() error { // another client, which may lag
+				if letters = messages(dead); len(letters) == 0 {
+					return errors.New("no dead letter")
+				}
+				return nil
+			})
 			require.Len(t, letters, 1)
 			require.Contains(t, letters[0], `"lane":"from alice"`)
 			bob.node.await(5*time.Second, func(s pipeline.Status) error {
