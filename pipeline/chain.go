@@ -27,12 +27,18 @@ type chainLink struct {
 	held  map[uint64]int           // how many of them stem from a message of the lane, by ID
 	again time.Time                // when it wants to be called even if nothing comes
 	tries int                      // at the first message of those it is given, since it crashed over them; 0 if it has not
-	given []stage.Message          // scratch: what the stage is given
-	gave  []stage.Message          // scratch: what it gives in a turn
+
+	proven bool            // it has processed messages since one went to the dead letters
+	given  []stage.Message // scratch: what the stage is given
+	gave   []stage.Message // scratch: what it gives in a turn
 }
 
-// maxCrashes is how often a stage may crash over one message alone before that goes to the dead letters.
-const maxCrashes = 3
+// maxCrashes is how often a stage may crash over one message alone before that goes to the dead letters. Where it has processed nothing
+// since the last one that went there, the stage is to blame rather than the message: then it is maxUnproven, and messages wait.
+const (
+	maxCrashes  = 3
+	maxUnproven = 50
+)
 
 func newChain(steps []stage.Step) chain {
 	c := make(chain, len(steps))
@@ -131,12 +137,12 @@ func (l *chainLink) call(ctx context.Context, t *turn) error {
 	case err == nil:
 		l.again, l.next = out.Again, l.next+uint64(n)
 		t.in, t.called = t.in[n:], true
-		l.tries = min(l.tries, 1)
+		l.tries, l.proven = min(l.tries, 1), l.proven || n > 0
 		return nil
-	case errors.Is(err, stage.ErrCrashed) && n == 1 && l.tries >= maxCrashes:
+	case errors.Is(err, stage.ErrCrashed) && n == 1 && l.tries >= l.patience():
 		t.refused = append(t.refused, refusal{t.in[0], fmt.Sprintf("stage %s: %v, %d times", l.step.Name, err, l.tries)})
 		l.lose()
-		t.in, l.tries = t.in[1:], 1
+		t.in, l.tries, l.proven = t.in[1:], 1, false
 		return nil
 	case errors.Is(err, stage.ErrCrashed):
 		l.lose()
@@ -145,6 +151,14 @@ func (l *chainLink) call(ctx context.Context, t *turn) error {
 		l.lose()
 	}
 	return err
+}
+
+// patience returns how often the stage may crash over one message alone.
+func (l *chainLink) patience() int {
+	if l.proven {
+		return maxCrashes
+	}
+	return maxUnproven
 }
 
 // lose lets the stage go, whose state is lost, and with it the wish to be called of one that has kept nothing.

@@ -128,6 +128,27 @@ func TestMessageThatCrashesAStageIsFoundAndRefused(t *testing.T) {
 	}
 }
 
+// A stage crashes over whatever it is given. Do its messages wait, instead of going to the dead letters one by one?
+func TestStageThatAlwaysCrashesKeepsItsMessagesWaiting(t *testing.T) {
+	broken := true
+	c := newChain([]stage.Step{stepOf("a", func(_ time.Time, in []stage.Message) (stage.Output, error) {
+		if broken {
+			panic("no modem")
+		}
+		return stage.Output{Messages: in}, nil
+	})})
+	tn := turnOf(1, "1", "2", "3")
+	for range maxUnproven - 1 {
+		if err := c.run(t.Context(), tn); !errors.Is(err, stage.ErrCrashed) {
+			t.Fatal(err)
+		}
+	}
+	broken = false
+	if errs := runUntil(t, c, tn); errs != nil || len(tn.refused) != 0 || len(tn.out) != 3 {
+		t.Errorf("errors %v, refused %v, gave %v", errs, tn.refused, tn.out)
+	}
+}
+
 // A program that is away for long has crashed over nothing: its messages wait.
 func TestStageThatIsAwayRefusesNothing(t *testing.T) {
 	away := 10
