@@ -21,19 +21,15 @@ func FuzzAnswerIsWithinTheContract(f *testing.F) {
 	} {
 		encoded, err := proto.Marshal(answer)
 		require.NoError(f, err)
-		f.Add(encoded, false)
-		f.Add(encoded, true)
+		f.Add(encoded)
 	}
-	f.Fuzz(func(t *testing.T, encoded []byte, shuffled bool) {
+	f.Fuzz(func(t *testing.T, encoded []byte) {
 		var answer pluginv1.ProcessResponse
 		if proto.Unmarshal(encoded, &answer) != nil {
-			t.Skip()
+			return // gRPC would not have handed it on
 		}
 		kept := remote.Keeping{mqttMessage(3, "a", ""), mqttMessage(4, "b", "")}
 		in := []stage.Message{mqttMessage(10, "a", "x"), mqttMessage(11, "a", "y"), mqttMessage(12, "b", "z")}
-		if shuffled {
-			in = []stage.Message{in[2], in[0], in[0], in[1]}
-		}
 		out, err := remote.Account(&kept, &answer, in, 1000)
 		if err != nil {
 			require.ErrorIs(t, err, remote.ErrContract)
@@ -50,7 +46,7 @@ func FuzzAnswerIsWithinTheContract(f *testing.F) {
 			require.Equal(t, "alice", m.Origin)
 			size += len(m.Payload)
 			last[m.ID] = i
-			if !shuffled && m.ID == 10 {
+			if m.ID == 10 {
 				_, overtaken := last[11]
 				require.False(t, overtaken)
 			}
@@ -83,7 +79,7 @@ func FuzzDescription(f *testing.F) {
 	f.Fuzz(func(t *testing.T, encoded, options []byte) {
 		var answer pluginv1.DescribeResponse
 		if proto.Unmarshal(encoded, &answer) != nil {
-			t.Skip()
+			return // gRPC would not have handed it on
 		}
 		d, err := remote.NewDescription(&answer)
 		if err != nil {
